@@ -1,0 +1,51 @@
+
+/*
+ * Copyright (C) ngx-mesh authors
+ */
+
+
+#ifndef _NGX_MESH_STATE_H_INCLUDED_
+#define _NGX_MESH_STATE_H_INCLUDED_
+
+/*
+ * The worker's snapshot of the mesh (mesh_state): read into memory, checked,
+ * swapped as a whole.  A reader pins it; the memory goes with the last pin.
+ * Per worker, so no atomics.
+ */
+
+#include <ngx_mesh.h>
+#include <ngx_mesh_zone.h>
+
+
+/* what a worker adds to an endpoint of the snapshot */
+
+struct ngx_mesh_endpoint_s {
+    const mesh_state_endpoint_t  *record;      /* NULL: original destination */
+    ngx_mesh_slot_t              *slot;        /* shared EWMA; NULL: no zone */
+    ngx_mesh_series_t            *series[2];   /* [http, tcp], made on use */
+    struct sockaddr              *sockaddr;
+    socklen_t                     socklen;
+    ngx_str_t                     name;        /* "10.244.1.9:8080" */
+    ngx_str_t                     identity;    /* expected; len 0: plain */
+};
+
+
+struct ngx_mesh_state_s {
+    mesh_state_view_t             view;
+    ngx_mesh_endpoint_t          *endpoints;   /* view.head->endpoints.count */
+    ngx_uint_t                    refs;
+    ngx_pool_t                   *pool;        /* of all that hangs here */
+};
+
+
+/* the current snapshot with one more pin, or NULL: none was loaded yet */
+ngx_mesh_state_t *ngx_mesh_state_get(void);
+
+/* takes one pin away */
+void ngx_mesh_state_release(ngx_mesh_state_t *state);
+
+/* pins the current snapshot until pool dies; NULL: none, or no memory */
+ngx_mesh_state_t *ngx_mesh_state_pin(ngx_pool_t *pool);
+
+
+#endif /* _NGX_MESH_STATE_H_INCLUDED_ */
