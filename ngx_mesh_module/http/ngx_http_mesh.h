@@ -1,0 +1,54 @@
+
+/*
+ * Copyright (C) ngx-mesh authors
+ */
+
+
+#ifndef _NGX_HTTP_MESH_H_INCLUDED_
+#define _NGX_HTTP_MESH_H_INCLUDED_
+
+/*
+ * What the http modules of the mesh share: one context for each main
+ * request.  It hangs on the request's pool, not in r->ctx, so that internal
+ * redirects and subrequests find the same one.
+ */
+
+#include <ngx_mesh.h>
+#include <ngx_http.h>
+
+
+/* mesh_direction: OFF is every server that is not of the mesh */
+
+#define NGX_HTTP_MESH_OFF         ((ngx_uint_t) 2)
+
+
+typedef struct {
+    ngx_mesh_flow_t           flow;      /* first: read by metrics */
+    ngx_http_request_t       *request;   /* the main one */
+    ngx_mesh_direction_e      direction;
+    ngx_str_t                 endpoint;  /* "10.244.1.9:8080", last try */
+    ngx_str_t                 server_id; /* expected identity; len 0: none */
+} ngx_http_mesh_ctx_t;
+
+
+/*
+ * The context of r's main request, made on the first call.  NULL: r's server
+ * has no mesh_direction, or no memory.
+ */
+ngx_http_mesh_ctx_t *ngx_http_mesh_get_ctx(ngx_http_request_t *r);
+
+/* its flow, for counting; NULL as above */
+ngx_mesh_flow_t *ngx_http_mesh_get_flow(ngx_http_request_t *r);
+
+/*
+ * The mesh answers r itself: remembers the code (mesh_error.h's table) for
+ * $mesh_reason, the log phase and the header mesh-error.  Returns the status
+ * that belongs to it.
+ */
+ngx_int_t ngx_http_mesh_refuse(ngx_http_mesh_ctx_t *ctx, const char *code);
+
+
+extern ngx_module_t  ngx_http_mesh_module;
+
+
+#endif /* _NGX_HTTP_MESH_H_INCLUDED_ */
