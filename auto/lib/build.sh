@@ -123,9 +123,7 @@ build_tests() {
 
     mkdir -p "$dir"
 
-    if grep -q '^/\* *unit:.*ngx_mesh_module/core' "t/$kind/$prefix"-*.c \
-           2>/dev/null
-    then
+    if grep -lq 'ngx_core\.h\|core/ngx_\|unit_ngx' "t/$kind/$prefix"-*.c; then
         nginx_configure
     fi
 
