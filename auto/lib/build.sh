@@ -2,7 +2,8 @@
 # sanitize.  Each build_TARGET makes one kind of result below $build.
 
 nginx_src=/usr/share/nginx/src
-warnings="-W -Wall -Wextra -Wpointer-arith -Wmissing-prototypes -Wvla -Werror"
+warnings="-W -Wall -Wextra -Wpointer-arith -Wmissing-prototypes -Wvla
+          -Wno-unused-parameter -Werror"
 
 
 die() {
@@ -76,7 +77,7 @@ build_module() {
 
     nginx_configure
 
-    make -s -C "$build/nginx" -f objs/Makefile modules
+    make -s -C "$build/nginx" -f objs/Makefile modules -j2
     install_changed "$build/nginx/objs/ngx_mesh_module.so" \
         "$build/ngx_mesh_module.so"
 }
@@ -99,7 +100,12 @@ build_controller() {
         return
     fi
 
-    make -s -C controller BUILD="$build" SANITIZE="$sanitize"
+    if [ -n "$sanitize" ]; then
+        make -s -j2 -C controller BUILD="$build" LDFLAGS="$sanitize" \
+            CFLAGS="-O1 -g -fno-omit-frame-pointer $sanitize"
+    else
+        make -s -j2 -C controller BUILD="$build"
+    fi
 }
 
 
@@ -133,5 +139,6 @@ build_tests() {
         || mv "$dir/Makefile.new" "$dir/Makefile"
 
     make -s -k -j2 -f "$dir/Makefile" DIR="$dir" NGINX="$build/nginx" \
-        CC="$cc" FLAGS="-std=gnu11 -g -O1 $flags" WARNINGS="$warnings"
+        CC="$cc" FLAGS="-std=gnu11 -D_GNU_SOURCE -g -O1 $flags" \
+        WARNINGS="$(echo $warnings)"
 }
