@@ -44,15 +44,15 @@ typedef enum {
 /* outlives the connection that asked, if the answer comes late */
 
 typedef struct {
-    mesh_redis_t                    *redis;
+    mesh_redis_t                      *redis;
     struct evdns_getaddrinfo_request  *request;
 } mesh_redis_lookup_t;
 
 
 typedef struct {
-    mesh_redis_t                    *redis;
-    mesh_redis_reply_pt              reply;
-    void                            *data;
+    mesh_redis_t                      *redis;
+    mesh_redis_reply_pt                reply;
+    void                              *data;
 } mesh_redis_call_t;
 
 
@@ -80,6 +80,7 @@ struct mesh_redis_s {
 
     mesh_redis_state_e               state;
     unsigned                         attempt;
+    const char                      *fault;      /* why hello was not sent */
     unsigned                         beat:1;     /* heartbeat not answered */
     unsigned                         heard:1;    /* any reply since the beat */
 };
@@ -249,7 +250,7 @@ mesh_redis_free(mesh_redis_t *redis)
     mesh_redis_drop(redis);
 
     if (redis->dns) {
-        evdns_base_free(redis->dns, 0);
+        evdns_base_free(redis->dns, 1);
     }
 
     if (redis->timer) {
@@ -297,15 +298,16 @@ mesh_redis_start(mesh_redis_t *redis)
 static void
 mesh_redis_resolve(mesh_redis_t *redis)
 {
-    mesh_redis_lookup_t     *lookup;
-    struct evutil_addrinfo   hints;
+    mesh_redis_lookup_t               *lookup;
+    struct evutil_addrinfo             hints;
+    struct evdns_getaddrinfo_request  *request;
 
     redis->state = MESH_REDIS_RESOLVING;
 
     /* a new base each time: resolv.conf may have changed */
 
     if (redis->dns) {
-        evdns_base_free(redis->dns, 0);
+        evdns_base_free(redis->dns, 1);
     }
 
     redis->dns = evdns_base_new(redis->base,
@@ -328,10 +330,16 @@ mesh_redis_resolve(mesh_redis_t *redis)
     hints.ai_flags = EVUTIL_AI_ADDRCONFIG;
 
     lookup->redis = redis;
-    redis->lookup = lookup;
 
-    lookup->request = evdns_getaddrinfo(redis->dns, redis->host, redis->port,
-                                        &hints, mesh_redis_resolved, lookup);
+    /* NULL: the callback has run already, and freed lookup */
+
+    request = evdns_getaddrinfo(redis->dns, redis->host, redis->port, &hints,
+                                mesh_redis_resolved, lookup);
+
+    if (request) {
+        lookup->request = request;
+        redis->lookup = lookup;
+    }
 }
 
 
@@ -383,6 +391,7 @@ mesh_redis_connect(mesh_redis_t *redis, const char *host)
     redisAsyncContext  *context;
 
     redis->state = MESH_REDIS_CONNECTING;
+    redis->fault = NULL;
 
     if (redis->path) {
         context = redisAsyncConnectUnix(redis->path);
@@ -483,6 +492,7 @@ mesh_redis_hello(mesh_redis_t *redis)
 
     if (redis->password_file) {
         if (mesh_redis_password(redis, password, sizeof(password)) != 0) {
+            redis->fault = "cannot read the password file";
             return -1;
         }
 
@@ -503,7 +513,12 @@ mesh_redis_hello(mesh_redis_t *redis)
 
     explicit_bzero(password, sizeof(password));
 
-    return rc == REDIS_OK ? 0 : -1;
+    if (rc != REDIS_OK) {
+        redis->fault = "cannot send";
+        return -1;
+    }
+
+    return 0;
 }
 
 
@@ -763,16 +778,8 @@ mesh_redis_on_timer(evutil_socket_t fd, short what, void *data)
         break;
 
     case MESH_REDIS_CONNECTING:
-
-        if (redis->context && redis->context->c.flags & REDIS_CONNECTED
-            && redis->password_file
-            && access(redis->password_file, R_OK) != 0)
-        {
-            mesh_redis_lost(redis, "cannot read the password file");
-            break;
-        }
-
-        mesh_redis_lost(redis, "timed out connecting");
+        mesh_redis_lost(redis, redis->fault ? redis->fault
+                                            : "timed out connecting");
         break;
 
     case MESH_REDIS_OPEN:

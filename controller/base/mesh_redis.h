@@ -61,8 +61,9 @@ typedef struct {
 
 /*
  * Called exactly once per accepted command.  reply is NULL if the connection
- * went before the answer came (the command may have been carried out), may
- * be of type REDIS_REPLY_ERROR, and is freed by the caller of the callback.
+ * went before the answer came (the command may have been carried out; such
+ * calls come before the next open), may be of type REDIS_REPLY_ERROR, and is
+ * freed by the caller of the callback.
  */
 typedef void (*mesh_redis_reply_pt)(void *data, const redisReply *reply);
 
