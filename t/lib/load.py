@@ -114,7 +114,8 @@ class Client:
                     break
         elif status not in ("204", "304"):
             self.read_bytes(int(fields.get("content-length", "0")))
-        if fields.get("connection", "").lower() == "close":
+        if (fields.get("connection", "").lower() == "close"
+                or lines[0].startswith("HTTP/1.0")):
             self.close()
         if status != "200":
             return "status %s %s" % (status, fields.get("mesh-error", ""))
