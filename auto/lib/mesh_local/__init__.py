@@ -1,0 +1,1 @@
+"""One machine as a cluster: the library behind auto/local."""

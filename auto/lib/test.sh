@@ -1,0 +1,114 @@
+# How auto/test runs one family.  In: root, build, families().
+
+
+# field NAME N: the rest of the line from column N on
+
+field() {
+    families | awk -v name="$1" -v n="$2" '
+        $1 == name {
+            for (i = n; i < 4 && i <= n; i++) { print $i; exit }
+            for (i = 4; i <= NF; i++) printf "%s ", $i
+        }'
+}
+
+
+# prepare_NAME makes what a family needs beyond auto/build, and may change
+# what run_files finds in its environment
+
+prepare_unit() {
+    auto/build unit
+}
+
+
+prepare_fuzz() {
+    auto/build fuzz
+}
+
+
+prepare_versions() {
+    auto/setup versions
+    auto/versions --make
+}
+
+
+prepare_asan() {
+    MESH_BUILD=$root/build-asan auto/build --asan module
+}
+
+
+# files_NAME prints what is run, one command a line
+
+files_unit() {
+    for file in t/unit/u-*.c; do
+        file=${file##*/}
+        echo "$build/unit/${file%.c}"
+    done
+}
+
+
+files_fuzz() {
+    for file in t/fuzz/f-*.c; do
+        [ ! -f "$file" ] || echo "auto/lib/fuzz $file"
+    done
+}
+
+
+files_versions() {
+    for suite in trixie sid; do
+        echo "auto/versions $suite"
+    done
+}
+
+
+files_default() {
+    for file in $(field "$1" 4); do
+        [ ! -f "$file" ] || echo "$file"
+    done
+}
+
+
+run_family() {
+    family=$1
+
+    if ! prepare "$family" > "$build/test/$family.log" 2>&1; then
+        cat "$build/test/$family.log"
+        echo "$family 0 1 0 0" >> "$build/test/results"
+        echo "$family: cannot be prepared"
+        return 1
+    fi
+
+    if command -v "files_$family" > /dev/null; then
+        "files_$family"
+    else
+        files_default "$family"
+    fi > "$build/test/$family.files"
+
+    asan=
+    [ "$family" != asan ] || asan=$root/build-asan
+
+    MESH_BUILD=${asan:-$build} MESH_ASAN=$asan \
+        auto/lib/tap --family "$family" --jobs "$(field "$family" 2)" \
+            --limit "$(field "$family" 3)" --logs "$build/test/$family" \
+            --results "$build/test/results" < "$build/test/$family.files"
+}
+
+
+prepare() {
+    if command -v "prepare_$1" > /dev/null; then
+        "prepare_$1"
+    fi
+}
+
+
+# results: one line a family, name passed failed skipped seconds
+
+sum_results() {
+    awk '
+        { passed += $2; failed += $3; skipped += $4
+          printf "%-10s %5d passed %3d failed %3d skipped %7.1f s\n",
+                 $1, $2, $3, $4, $5 }
+        END {
+            printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
+            exit failed > 0 || passed == 0
+        }' "$build/test/results"
+}
