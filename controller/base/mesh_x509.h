@@ -17,6 +17,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 
 #define MESH_X509_ID_MAX       2048      /* SPIFFE-ID, 2.3 */
@@ -103,6 +104,9 @@ int mesh_x509_times(X509 *cert, time_t *not_before, time_t *not_after);
 
 /* the serial number in hex; size of at least 65 bytes is enough */
 void mesh_x509_serial(X509 *cert, char *buf, size_t size);
+
+/* a SAN of one URI, or NULL; GENERAL_NAMES_free() */
+GENERAL_NAMES *mesh_x509_names_new(const char *id);
 
 /* "what: reason of OpenSSL's error queue", which is emptied; MESH_ERROR */
 int mesh_x509_err(mesh_err_t *err, const char *what);
