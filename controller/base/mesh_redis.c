@@ -12,12 +12,9 @@
  * so evdns does it.
  */
 
-#include <errno.h>
+#include <mesh_core.h>
+
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include <arpa/inet.h>
 
@@ -26,6 +23,7 @@
 #include <hiredis/async.h>
 #include <hiredis/adapters/libevent.h>
 
+#include <mesh_backoff.h>
 #include <mesh_redis.h>
 
 
@@ -75,11 +73,9 @@ struct mesh_redis_s {
 
     unsigned                         timeout_ms;
     unsigned                         heartbeat_ms;
-    unsigned                         backoff_min_ms;
-    unsigned                         backoff_max_ms;
+    mesh_backoff_t                   backoff;
 
     mesh_redis_state_e               state;
-    unsigned                         attempt;
     const char                      *fault;      /* why hello was not sent */
     unsigned                         beat:1;     /* heartbeat not answered */
     unsigned                         heard:1;    /* any reply since the beat */
@@ -118,13 +114,13 @@ static void mesh_redis_arm(mesh_redis_t *redis, unsigned ms);
 
 mesh_redis_t *
 mesh_redis_new(struct event_base *base, const mesh_redis_conf_t *conf,
-    const mesh_redis_handler_t *handler, void *data, char *err, size_t size)
+    const mesh_redis_handler_t *handler, void *data, mesh_err_t *err)
 {
     mesh_redis_t  *redis;
 
     redis = calloc(1, sizeof(mesh_redis_t));
     if (redis == NULL) {
-        snprintf(err, size, "no memory");
+        mesh_err(err, "no memory");
         return NULL;
     }
 
@@ -133,11 +129,13 @@ mesh_redis_new(struct event_base *base, const mesh_redis_conf_t *conf,
     redis->data = data;
     redis->timeout_ms = conf->timeout_ms ? conf->timeout_ms : 5000;
     redis->heartbeat_ms = conf->heartbeat_ms ? conf->heartbeat_ms : 5000;
-    redis->backoff_min_ms = conf->backoff_min_ms ? conf->backoff_min_ms : 100;
-    redis->backoff_max_ms = conf->backoff_max_ms ? conf->backoff_max_ms : 5000;
+
+    mesh_backoff_init(&redis->backoff,
+                      conf->backoff_min_ms ? conf->backoff_min_ms : 100,
+                      conf->backoff_max_ms ? conf->backoff_max_ms : 5000);
 
     if (mesh_redis_address(redis, conf->address) != 0) {
-        snprintf(err, size, "\"%s\" is no address of a Redis, expected "
+        mesh_err(err, "\"%s\" is no address of a Redis, expected "
                  "HOST:PORT, [IP6]:PORT or unix:PATH", conf->address);
         goto failed;
     }
@@ -146,13 +144,13 @@ mesh_redis_new(struct event_base *base, const mesh_redis_conf_t *conf,
         || mesh_redis_copy(&redis->password_file, conf->password_file) != 0
         || mesh_redis_copy(&redis->channel, conf->channel) != 0)
     {
-        snprintf(err, size, "no memory");
+        mesh_err(err, "no memory");
         goto failed;
     }
 
     redis->timer = event_new(base, -1, 0, mesh_redis_on_timer, redis);
     if (redis->timer == NULL) {
-        snprintf(err, size, "no memory");
+        mesh_err(err, "no memory");
         goto failed;
     }
 
@@ -581,7 +579,7 @@ static void
 mesh_redis_opened(mesh_redis_t *redis)
 {
     redis->state = MESH_REDIS_OPEN;
-    redis->attempt = 0;
+    mesh_backoff_reset(&redis->backoff);
     redis->beat = 0;
 
     mesh_redis_arm(redis, redis->heartbeat_ms);
@@ -745,14 +743,14 @@ void
 mesh_redis_reconnect(mesh_redis_t *redis, const char *reason)
 {
     if (redis->state == MESH_REDIS_WAITING) {
-        redis->attempt = 0;
+        mesh_backoff_reset(&redis->backoff);
         mesh_redis_arm(redis, 0);
         return;
     }
 
     mesh_redis_drop(redis);
 
-    redis->attempt = 0;
+    mesh_backoff_reset(&redis->backoff);
     mesh_redis_arm(redis, 0);
 
     redis->handler->close(redis->data, reason, 0);
@@ -855,9 +853,7 @@ mesh_redis_lost(mesh_redis_t *redis, const char *reason)
 
     evutil_secure_rng_get_bytes(&rnd, sizeof(rnd));
 
-    ms = mesh_redis_backoff_ms(redis->attempt, redis->backoff_min_ms,
-                               redis->backoff_max_ms, rnd);
-    redis->attempt++;
+    ms = mesh_backoff_next(&redis->backoff, rnd);
 
     mesh_redis_arm(redis, ms);
 
@@ -907,24 +903,4 @@ mesh_redis_arm(mesh_redis_t *redis, unsigned ms)
     tv.tv_usec = (ms % 1000) * 1000;
 
     event_add(redis->timer, &tv);
-}
-
-
-unsigned
-mesh_redis_backoff_ms(unsigned attempt, unsigned min_ms, unsigned max_ms,
-    uint32_t rnd)
-{
-    uint64_t  top;
-
-    top = (uint64_t) min_ms << (attempt < 20 ? attempt + 1 : 20);
-
-    if (top > max_ms) {
-        top = max_ms;
-    }
-
-    if (top <= min_ms) {
-        return min_ms;
-    }
-
-    return min_ms + (unsigned) (rnd % (top - min_ms + 1));
 }

@@ -20,8 +20,7 @@
  * Callbacks may call every function here but mesh_redis_free.
  */
 
-#include <stddef.h>
-#include <stdint.h>
+#include <mesh_core.h>
 
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
@@ -74,7 +73,7 @@ typedef void (*mesh_redis_reply_pt)(void *data, const redisReply *reply);
  */
 mesh_redis_t *mesh_redis_new(struct event_base *base,
     const mesh_redis_conf_t *conf, const mesh_redis_handler_t *handler,
-    void *data, char *err, size_t size);
+    void *data, mesh_err_t *err);
 
 /* commands under way get their NULL reply; close is not called */
 void mesh_redis_free(mesh_redis_t *redis);
@@ -96,13 +95,5 @@ int mesh_redis_unsubscribe(mesh_redis_t *redis, const char *channel);
 
 /* drops the connection and connects again at once; close, then open */
 void mesh_redis_reconnect(mesh_redis_t *redis, const char *reason);
-
-/*
- * Full jitter back-off (AWS architecture blog, "Exponential Backoff And
- * Jitter"), never below min_ms: attempt counts from 0, rnd is any number.
- */
-unsigned mesh_redis_backoff_ms(unsigned attempt, unsigned min_ms,
-    unsigned max_ms, uint32_t rnd);
-
 
 #endif /* _MESH_REDIS_H_INCLUDED_ */

@@ -10,18 +10,17 @@
  * mesh_doc_body.c.
  */
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <mesh_core.h>
 
 #include <arpa/inet.h>
 
+#include <mesh_b64.h>
 #include <mesh_doc.h>
 
 
 #define MESH_DOC_MAGIC            "ngx-mesh/"
 #define MESH_DOC_HEADER_MAX       160
-#define MESH_DOC_SIGNATURE_CHARS  (mesh_sign_base64_size(MESH_SIGN_BYTES) - 1)
+#define MESH_DOC_SIGNATURE_CHARS  (mesh_b64_encoded_bytes(MESH_SIGN_BYTES) - 1)
 
 
 typedef struct {
@@ -171,7 +170,7 @@ mesh_doc_seal(const mesh_sign_t *sign, const char *key, uint64_t generation,
 {
     int       rc;
     char     *value, *bytes;
-    char      text[mesh_sign_base64_size(MESH_SIGN_BYTES)];
+    char      text[mesh_b64_encoded_bytes(MESH_SIGN_BYTES)];
     size_t    total;
     uint8_t   signature[MESH_SIGN_BYTES];
 
@@ -187,7 +186,7 @@ mesh_doc_seal(const mesh_sign_t *sign, const char *key, uint64_t generation,
         return NULL;
     }
 
-    mesh_sign_base64(text, signature, sizeof(signature));
+    mesh_b64_encode(text, signature, sizeof(signature));
 
     rc = asprintf(&value, MESH_DOC_MAGIC "%d %llu %s\n%s", MESH_DOC_LAYOUT,
                   (unsigned long long) generation, text, body);
@@ -230,13 +229,15 @@ mesh_doc_signed(const char *key, uint64_t generation, const char *body,
 
 int
 mesh_doc_open(const char *value, size_t len, mesh_doc_envelope_t *envelope,
-    char *err, size_t size)
+    mesh_err_t *err)
 {
+    size_t       n;
+    uint8_t      signature[mesh_b64_decoded_bytes(MESH_DOC_SIGNATURE_CHARS)];
     uint64_t     layout;
     const char  *p, *last;
 
     if (len > MESH_DOC_VALUE_MAX) {
-        snprintf(err, size, "document is longer than %d bytes",
+        mesh_err(err, "document is longer than %d bytes",
                  MESH_DOC_VALUE_MAX);
         return -1;
     }
@@ -248,7 +249,7 @@ mesh_doc_open(const char *value, size_t len, mesh_doc_envelope_t *envelope,
     if (last == NULL || len < sizeof(MESH_DOC_MAGIC)
         || memcmp(p, MESH_DOC_MAGIC, sizeof(MESH_DOC_MAGIC) - 1) != 0)
     {
-        snprintf(err, size, "document has no header, expected \""
+        mesh_err(err, "document has no header, expected \""
                  MESH_DOC_MAGIC "%d GENERATION SIGNATURE\"",
                  MESH_DOC_LAYOUT);
         return -1;
@@ -257,12 +258,12 @@ mesh_doc_open(const char *value, size_t len, mesh_doc_envelope_t *envelope,
     p = mesh_doc_number(p + sizeof(MESH_DOC_MAGIC) - 1, last, &layout);
 
     if (p == NULL || *p++ != ' ') {
-        snprintf(err, size, "document's layout is no number");
+        mesh_err(err, "document's layout is no number");
         return -1;
     }
 
     if (layout != MESH_DOC_LAYOUT) {
-        snprintf(err, size, "document's layout is %llu, expected %d",
+        mesh_err(err, "document's layout is %llu, expected %d",
                  (unsigned long long) layout, MESH_DOC_LAYOUT);
         return -1;
     }
@@ -270,19 +271,21 @@ mesh_doc_open(const char *value, size_t len, mesh_doc_envelope_t *envelope,
     p = mesh_doc_number(p, last, &envelope->generation);
 
     if (p == NULL || *p++ != ' ') {
-        snprintf(err, size, "document's generation is no number");
+        mesh_err(err, "document's generation is no number");
         return -1;
     }
 
     if ((size_t) (last - p) != MESH_DOC_SIGNATURE_CHARS
-        || mesh_sign_unbase64(envelope->signature, MESH_SIGN_BYTES, p,
-                              MESH_DOC_SIGNATURE_CHARS)
-           != MESH_SIGN_BYTES)
+        || mesh_b64_decode(signature, &n, p, MESH_DOC_SIGNATURE_CHARS)
+           != MESH_OK
+        || n != MESH_SIGN_BYTES)
     {
-        snprintf(err, size, "document's signature is not %d bytes in base64",
+        mesh_err(err, "document's signature is not %d bytes in base64",
                  MESH_SIGN_BYTES);
         return -1;
     }
+
+    memcpy(envelope->signature, signature, MESH_SIGN_BYTES);
 
     envelope->body = last + 1;
     envelope->body_len = len - (size_t) (envelope->body - value);
@@ -324,7 +327,7 @@ mesh_doc_number(const char *p, const char *last, uint64_t *number)
 
 int
 mesh_doc_verify(const mesh_sign_t *sign, const char *key,
-    const mesh_doc_envelope_t *envelope, char *err, size_t size)
+    const mesh_doc_envelope_t *envelope, mesh_err_t *err)
 {
     int        rc;
     char      *bytes;
@@ -334,7 +337,7 @@ mesh_doc_verify(const mesh_sign_t *sign, const char *key,
     epoch = mesh_doc_generation_epoch(envelope->generation);
 
     if (epoch != mesh_sign_epoch(sign)) {
-        snprintf(err, size, "document is of epoch %llu, the signer of %llu",
+        mesh_err(err, "document is of epoch %llu, the signer of %llu",
                  (unsigned long long) epoch,
                  (unsigned long long) mesh_sign_epoch(sign));
         return -1;
@@ -343,7 +346,7 @@ mesh_doc_verify(const mesh_sign_t *sign, const char *key,
     bytes = mesh_doc_signed(key, envelope->generation, envelope->body,
                             envelope->body_len, &total);
     if (bytes == NULL) {
-        snprintf(err, size, "no memory");
+        mesh_err(err, "no memory");
         return -1;
     }
 
@@ -351,7 +354,7 @@ mesh_doc_verify(const mesh_sign_t *sign, const char *key,
     free(bytes);
 
     if (rc != 0) {
-        snprintf(err, size, "document's signature is not the signer's");
+        mesh_err(err, "document's signature is not the signer's");
     }
 
     return rc;

@@ -13,8 +13,7 @@
  * watch writes them, mesh-agent reads them, both through this file.
  */
 
-#include <stddef.h>
-#include <stdint.h>
+#include <mesh_core.h>
 
 #include <jansson.h>
 
@@ -143,7 +142,7 @@ typedef struct {
         mesh_doc_workload_t workload;
         mesh_doc_synced_t   synced;
     } u;
-    json_t                 *json;          /* owns the strings of a parsed one */
+    json_t                 *json;          /* owns a parsed one's strings */
 } mesh_doc_t;
 
 
@@ -175,14 +174,14 @@ char *mesh_doc_seal(const mesh_sign_t *sign, const char *key,
 
 /* reads the header: 0, or -1 and a sentence in err; checks no signature */
 int mesh_doc_open(const char *value, size_t len,
-    mesh_doc_envelope_t *envelope, char *err, size_t size);
+    mesh_doc_envelope_t *envelope, mesh_err_t *err);
 
 /*
  * Checks that the key's signer made this envelope for this key, and that
  * the generation is of the signer's epoch: 0, or -1 and a sentence in err.
  */
 int mesh_doc_verify(const mesh_sign_t *sign, const char *key,
-    const mesh_doc_envelope_t *envelope, char *err, size_t size);
+    const mesh_doc_envelope_t *envelope, mesh_err_t *err);
 
 
 /*
@@ -192,7 +191,7 @@ int mesh_doc_verify(const mesh_sign_t *sign, const char *key,
  * Unknown members are skipped (N-1 reads N).
  */
 int mesh_doc_parse(const char *key, const char *body, size_t len,
-    mesh_doc_t *doc, char *err, size_t size);
+    mesh_doc_t *doc, mesh_err_t *err);
 
 /* struct -> compact body, the same bytes for the same struct; caller frees */
 char *mesh_doc_print(const mesh_doc_t *doc);

@@ -9,9 +9,7 @@
  * document belong to its json tree; only the arrays are allocated here.
  */
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <mesh_core.h>
 
 #include <mesh_doc.h>
 #include <mesh_identity.h>
@@ -25,8 +23,7 @@
 /* where the reader stands, for sentences */
 
 typedef struct {
-    char         *err;
-    size_t        size;
+    mesh_err_t   *err;
     char          path[80];                /* "ports[0]." or "" */
 } mesh_doc_reader_t;
 
@@ -89,7 +86,7 @@ static void mesh_doc_put_owner(json_t *json, const mesh_doc_owner_t *owner);
 
 int
 mesh_doc_parse(const char *key, const char *body, size_t len,
-    mesh_doc_t *doc, char *err, size_t size)
+    mesh_doc_t *doc, mesh_err_t *err)
 {
     int                rc;
     json_t            *json;
@@ -99,7 +96,6 @@ mesh_doc_parse(const char *key, const char *body, size_t len,
     memset(doc, 0, sizeof(mesh_doc_t));
 
     r.err = err;
-    r.size = size;
     r.path[0] = '\0';
 
     doc->kind = mesh_doc_key_kind(key);
@@ -108,12 +104,12 @@ mesh_doc_parse(const char *key, const char *body, size_t len,
     doc->json = json;
 
     if (json == NULL) {
-        snprintf(err, size, "no JSON: %s", error.text);
+        mesh_err(err, "no JSON: %s", error.text);
         return -1;
     }
 
     if (!json_is_object(json)) {
-        snprintf(err, size, "expected an object");
+        mesh_err(err, "expected an object");
         mesh_doc_free(doc);
         return -1;
     }
@@ -141,7 +137,7 @@ mesh_doc_parse(const char *key, const char *body, size_t len,
         break;
 
     default:
-        snprintf(err, size, "\"%s\" is no key of a document", key);
+        mesh_err(err, "\"%s\" is no key of a document", key);
         rc = -1;
         break;
     }
@@ -368,7 +364,7 @@ mesh_doc_check_key(mesh_doc_reader_t *r, const char *key,
         rest = key + sizeof(MESH_REDIS_IP) - 1;
 
         if (mesh_doc_ip_canonical(rest, ip) == 0) {
-            snprintf(r->err, r->size, "\"%s\" holds no address", key);
+            mesh_err(r->err, "\"%s\" holds no address", key);
             return -1;
         }
 
@@ -380,7 +376,7 @@ mesh_doc_check_key(mesh_doc_reader_t *r, const char *key,
     }
 
     if (strcmp(rest, name) != 0) {
-        snprintf(r->err, r->size, "the body is of \"%s\", the key \"%s\"",
+        mesh_err(r->err, "the body is of \"%s\", the key \"%s\"",
                  name, key);
         return -1;
     }
@@ -392,7 +388,7 @@ mesh_doc_check_key(mesh_doc_reader_t *r, const char *key,
 static int
 mesh_doc_wrong(mesh_doc_reader_t *r, const char *name, const char *expected)
 {
-    snprintf(r->err, r->size, "%s%s: expected %s", r->path, name, expected);
+    mesh_err(r->err, "%s%s: expected %s", r->path, name, expected);
 
     return -1;
 }

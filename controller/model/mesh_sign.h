@@ -15,9 +15,7 @@
  * verifies each document with the key (RFC 8032).
  */
 
-#include <stddef.h>
-#include <stdint.h>
-#include <time.h>
+#include <mesh_core.h>
 
 
 #define MESH_SIGN_LAYOUT          1
@@ -30,7 +28,7 @@ typedef struct mesh_sign_s  mesh_sign_t;
 
 
 /* a new key pair for epoch; NULL and a sentence in err */
-mesh_sign_t *mesh_sign_new(uint64_t epoch, char *err, size_t size);
+mesh_sign_t *mesh_sign_new(uint64_t epoch, mesh_err_t *err);
 
 void mesh_sign_free(mesh_sign_t *sign);
 
@@ -56,7 +54,7 @@ int mesh_sign_verify(const mesh_sign_t *sign, const void *data, size_t len,
  * frees the text; NULL and a sentence in err.
  */
 char *mesh_sign_publish(const mesh_sign_t *sign, const char *leaf_key_pem,
-    const char *chain_pem, char *err, size_t size);
+    const char *chain_pem, mesh_err_t *err);
 
 /*
  * Checks a value of mesh:signer at time now: layout, chain against
@@ -64,20 +62,7 @@ char *mesh_sign_publish(const mesh_sign_t *sign, const char *leaf_key_pem,
  * The caller frees the result; NULL and a sentence in err.
  */
 mesh_sign_t *mesh_sign_accept(const char *value, size_t len,
-    const char *trust_pem, const char *identity, time_t now, char *err,
-    size_t size);
-
-
-/* base64 (RFC 4648 section 4), used by documents too */
-
-/* size of text for len bytes, with the NUL */
-#define mesh_sign_base64_size(len)  (((len) + 2) / 3 * 4 + 1)
-
-void mesh_sign_base64(char *text, const void *data, size_t len);
-
-/* bytes written, or -1: not base64, or more than size bytes */
-int mesh_sign_unbase64(uint8_t *data, size_t size, const char *text,
-    size_t len);
+    const char *trust_pem, const char *identity, time_t now, mesh_err_t *err);
 
 
 #endif /* _MESH_SIGN_H_INCLUDED_ */
