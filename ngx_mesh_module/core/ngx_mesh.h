@@ -67,8 +67,13 @@ typedef struct {
     ngx_uint_t                protocol;  /* MESH_PROTO_.. as detected */
     ngx_str_t                 sni;       /* foreign TLS; len 0: none */
     ngx_msec_t                start_ms;
+    off_t                     read_bytes; /* added up by http/ and stream/ */
     ngx_mesh_series_t        *series;    /* of the accepted side (peer="src") */
     ngx_mesh_peer_t          *peer;      /* who called, if by mTLS; or NULL */
+    ngx_mesh_series_t        *requests;  /* of what goes to dst itself */
+    ngx_mesh_tls_e            requests_tls;    /* label of requests */
+    off_t                     read_bytes;      /* counted so far */
+    off_t                     write_bytes;
 } ngx_mesh_conn_t;
 
 
@@ -98,6 +103,22 @@ uint64_t ngx_mesh_now_us(void);
 
 /* 16 byte address and port of sa; NGX_ERROR for another family */
 ngx_int_t ngx_mesh_addr_set(ngx_mesh_addr_t *addr, struct sockaddr *sa);
+
+/* the way back: v4-mapped becomes AF_INET; returns the length of *sa */
+socklen_t ngx_mesh_addr_sockaddr(ngx_sockaddr_t *sa, const u_char ip[16],
+    in_port_t port);
+
+/*
+ * Writes "10.96.14.7:80" or "[fd00::7]:80" to buf, which has room for
+ * NGX_SOCKADDR_STRLEN bytes, and returns its length; no NUL.
+ */
+size_t ngx_mesh_addr_text(u_char *buf, const ngx_mesh_addr_t *addr);
+
+/* 1 for 127.0.0.0/8 and ::1 */
+ngx_uint_t ngx_mesh_addr_loopback(const ngx_mesh_addr_t *addr);
+
+#define ngx_mesh_addr_equal(a, b)                                             \
+    ((a)->port == (b)->port && ngx_memcmp((a)->ip, (b)->ip, 16) == 0)
 
 
 #endif /* _NGX_MESH_H_INCLUDED_ */

@@ -69,9 +69,17 @@ void ngx_mesh_metrics_generation(uint64_t generation);
 
 /*
  * Accepted connections (peer="src"): called by the listener when it knows
- * the destination, and once more when the connection's pool dies.
+ * the destination, and once more when the connection's pool dies.  The bytes
+ * of closed are totals: what transferred has counted is not added again.
+ *
+ * An inbound connection is counted when it is known whether a peer speaks
+ * TLS and who it is: http/ and stream/ call identified then (cheap from the
+ * second time on).  One that ends before is not counted as open.
  */
 void ngx_mesh_metrics_accepted(ngx_mesh_conn_t *conn);
+void ngx_mesh_metrics_identified(ngx_mesh_conn_t *conn);
+void ngx_mesh_metrics_transferred(ngx_mesh_conn_t *conn, off_t read_bytes,
+    off_t write_bytes);
 void ngx_mesh_metrics_closed(ngx_mesh_conn_t *conn, off_t read_bytes,
     off_t write_bytes, ngx_err_t err);
 
@@ -84,9 +92,14 @@ void ngx_mesh_metrics_peer_closed(ngx_mesh_series_t *series,
     off_t read_bytes, off_t write_bytes, ngx_err_t err);
 
 /*
- * A request: begin when its headers are read (request_total), end in the log
- * phase (response_total, response_latency_ms).  status 0: no response.
+ * A request: counted once (request_total) when the endpoint that answers is
+ * known, at the latest in the log phase, which also calls response
+ * (response_total, response_latency_ms).  status 0: no response;
+ * NGX_MESH_RESPONSE_BROKEN is added to a status whose body broke off.
  */
+
+#define NGX_MESH_RESPONSE_BROKEN  0x10000
+
 void ngx_mesh_metrics_request(ngx_mesh_flow_t *flow);
 void ngx_mesh_metrics_response(ngx_mesh_flow_t *flow, ngx_uint_t status,
     uint64_t now_us);
