@@ -67,13 +67,12 @@ typedef struct {
     ngx_uint_t                protocol;  /* MESH_PROTO_.. as detected */
     ngx_str_t                 sni;       /* foreign TLS; len 0: none */
     ngx_msec_t                start_ms;
-    off_t                     read_bytes; /* added up by http/ and stream/ */
+    off_t                     read_bytes; /* counted so far */
     ngx_mesh_series_t        *series;    /* of the accepted side (peer="src") */
     ngx_mesh_peer_t          *peer;      /* who called, if by mTLS; or NULL */
     ngx_mesh_series_t        *requests;  /* of what goes to dst itself */
     ngx_mesh_tls_e            requests_tls;    /* label of requests */
-    off_t                     read_bytes;      /* counted so far */
-    off_t                     write_bytes;
+    off_t                     write_bytes;     /* counted so far */
 } ngx_mesh_conn_t;
 
 

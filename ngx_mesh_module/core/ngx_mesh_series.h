@@ -53,6 +53,11 @@ typedef enum {
 #define NGX_MESH_RESPONSE_CELLS   (1 + NGX_MESH_LATENCY_BUCKETS)
 
 
+/* upper bounds of the buckets, inclusive; the last one is UINT64_MAX */
+
+extern const uint64_t  ngx_mesh_latency_us[NGX_MESH_LATENCY_BUCKETS];
+
+
 struct ngx_mesh_series_s {               /* 64 bytes */
     uint64_t                  hash;
     uint32_t                  kind;      /* 0: not published */
