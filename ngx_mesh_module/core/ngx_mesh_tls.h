@@ -49,6 +49,24 @@ ngx_int_t ngx_mesh_tls_expect(ngx_connection_t *c, ngx_str_t *identity,
  */
 ngx_int_t ngx_mesh_tls_server(ngx_conf_t *cf, ngx_ssl_t *ssl);
 
+/*
+ * For the directives mesh_tls of http and stream, before the ssl modules
+ * merge: the files of mesh_certificate, as if ssl_certificate and
+ * ssl_certificate_key had been typed.  An array that is there already stays.
+ * NGX_CONF_OK or what is wrong.
+ */
+char *ngx_mesh_tls_files(ngx_conf_t *cf, ngx_array_t **certificates,
+    ngx_array_t **keys);
+
+/* our own SPIFFE ID (mesh_identity); len 0: none */
+ngx_str_t *ngx_mesh_tls_identity(void);
+
+/*
+ * Did c's handshake fail on certificates: our verification, or a fatal alert
+ * of the peer (which TLS 1.3 may send after our side was done)?
+ */
+ngx_uint_t ngx_mesh_tls_refused(ngx_connection_t *c);
+
 /* who is on the other side of c's finished handshake, or NULL */
 ngx_mesh_peer_t *ngx_mesh_tls_peer(ngx_connection_t *c);
 
