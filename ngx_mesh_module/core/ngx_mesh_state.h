@@ -47,5 +47,14 @@ void ngx_mesh_state_release(ngx_mesh_state_t *state);
 /* pins the current snapshot until pool dies; NULL: none, or no memory */
 ngx_mesh_state_t *ngx_mesh_state_pin(ngx_pool_t *pool);
 
+/*
+ * May a connection to addr go on?  NGX_OK: yes, and *entry is what the
+ * address is, NULL if it is nothing of the mesh; NGX_AGAIN: inside the
+ * cluster and not known (yet), also when state is NULL; NGX_DECLINED: known
+ * to be nobody's.
+ */
+ngx_int_t ngx_mesh_state_verdict(ngx_mesh_state_t *state,
+    const ngx_mesh_addr_t *addr, const mesh_state_addr_t **entry);
+
 
 #endif /* _NGX_MESH_STATE_H_INCLUDED_ */
