@@ -81,14 +81,14 @@ def add_pod(net, link, ips):
         f"link set {link} up",
     ]) + "\n")
 
-    run(["ip", "-n", net, "-batch", "-"], "\n".join([
+    run(["nsenter", f"--net={net}", "ip", "-batch", "-"], "\n".join([
         "link set lo up",
         f"addr add {ips[0]}/16 dev eth0",
         f"addr add {ips[1]}/64 dev eth0 nodad",
         "link set eth0 up",
         f"route add default via {addresses.GATEWAYS[0]}",
-        f"-6 route add default via {addresses.GATEWAYS[1]}",
-    ]).replace("\n-6 route", "\nroute") + "\n")
+        f"route add default via {addresses.GATEWAYS[1]}",
+    ]) + "\n")
 
 
 def delete_pod(net, link):
