@@ -582,7 +582,7 @@ mesh_http_chunked_read(mesh_http_body_t *body, const char *data, size_t len,
             continue;
         }
 
-        if (++body->control > MESH_HTTP_TRAILERS_MAX + body->len
+        if (++body->control > MESH_HTTP_TRAILERS_MAX + 8 * body->len
             || mesh_http_chunk_control(body, (unsigned char) data[i++])
                != MESH_OK)
         {
