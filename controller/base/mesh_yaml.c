@@ -224,8 +224,8 @@ mesh_yaml_document(const char *text, size_t len, unsigned line,
         json_decref(json);
 
     } else {
-        if (yaml.nplaces) {
-            line = yaml.places[0].line;
+        if (json_is_object(json) && json_object_size(json)) {
+            line = yaml.places[yaml.nplaces - 1].line;    /* it ends last */
         }
 
         document(data, json, line, &yaml, &err);
