@@ -26,8 +26,7 @@
 static ngx_mesh_accepted_t *ngx_mesh_accept_create(ngx_connection_t *c);
 static void ngx_mesh_accept_cleanup(void *data);
 static ngx_int_t ngx_mesh_accept_original_dst(ngx_mesh_accepted_t *a);
-static ngx_int_t ngx_mesh_accept_own(ngx_mesh_accepted_t *a,
-    ngx_mesh_addr_t *local);
+static ngx_int_t ngx_mesh_accept_own(ngx_mesh_accepted_t *a);
 static ngx_uint_t ngx_mesh_accept_probe(ngx_mesh_accepted_t *a);
 static void ngx_mesh_accept_outbound(ngx_mesh_accepted_t *a);
 static void ngx_mesh_accept_hold(ngx_mesh_accepted_t *a);
@@ -58,6 +57,15 @@ ngx_mesh_accept(ngx_connection_t *c)
 
     rc = ngx_mesh_accept_original_dst(a);
 
+    if (rc == NGX_OK && ngx_mesh_accept_probe(a)) {
+        ngx_mesh_accept_close(c);
+        return;
+    }
+
+    if (rc == NGX_OK && a->conn.direction == NGX_MESH_INBOUND) {
+        rc = ngx_mesh_accept_own(a);
+    }
+
     if (rc == NGX_DECLINED) {
         ngx_mesh_accept_refuse(a, NGX_MESH_C_connections_refused_direct,
                                "it was not redirected here");
@@ -65,11 +73,6 @@ ngx_mesh_accept(ngx_connection_t *c)
     }
 
     if (rc == NGX_ERROR) {
-        ngx_mesh_accept_close(c);
-        return;
-    }
-
-    if (ngx_mesh_accept_probe(a)) {
         ngx_mesh_accept_close(c);
         return;
     }
@@ -236,15 +239,7 @@ ngx_mesh_accept_original_dst(ngx_mesh_accepted_t *a)
     a->conn.dst_text.len = ngx_mesh_addr_text(a->conn.dst_text.data,
                                               &a->conn.dst);
 
-    if (ngx_mesh_addr_equal(&a->conn.dst, &local)) {
-        return NGX_DECLINED;
-    }
-
-    if (a->conn.direction == NGX_MESH_INBOUND) {
-        return ngx_mesh_accept_own(a, &local);
-    }
-
-    return NGX_OK;
+    return ngx_mesh_addr_equal(&a->conn.dst, &local) ? NGX_DECLINED : NGX_OK;
 }
 
 
@@ -256,18 +251,25 @@ ngx_mesh_accept_original_dst(ngx_mesh_accepted_t *a)
  */
 
 static ngx_int_t
-ngx_mesh_accept_own(ngx_mesh_accepted_t *a, ngx_mesh_addr_t *local)
+ngx_mesh_accept_own(ngx_mesh_accepted_t *a)
 {
     ngx_int_t        rc;
     socklen_t        len;
     ngx_socket_t     fd;
     ngx_sockaddr_t   sa;
+    ngx_mesh_addr_t  local;
 
-    if (a->conn.dst.port == local->port) {
+    if (ngx_mesh_addr_set(&local, a->conn.connection->local_sockaddr)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (a->conn.dst.port == local.port) {
         return NGX_DECLINED;
     }
 
-    if (ngx_memcmp(a->conn.dst.ip, local->ip, 16) == 0) {
+    if (ngx_memcmp(a->conn.dst.ip, local.ip, 16) == 0) {
         return NGX_OK;
     }
 

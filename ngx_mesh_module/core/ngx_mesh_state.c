@@ -20,6 +20,7 @@
 
 
 #define NGX_MESH_STATE_REPORT_MS  10000
+#define NGX_MESH_STATE_AGAIN_MS   100
 
 
 typedef struct {
@@ -405,21 +406,24 @@ ngx_mesh_state_use(ngx_mesh_state_t *state)
 static void
 ngx_mesh_state_report(ngx_event_t *ev)
 {
+    ngx_int_t                 rc;
     ngx_mesh_state_report_t  *last;
 
     last = &ngx_mesh_state_last;
-
-    /* a lost one is counted by the callee, the timer sends it again */
+    rc = NGX_OK;
 
     if (last->known && last->refused == NULL) {
-        (void) ngx_mesh_agent_send("state %uL ok", last->generation);
+        rc = ngx_mesh_agent_send("state %uL ok", last->generation);
 
     } else if (last->known) {
-        (void) ngx_mesh_agent_send("state %uL refused %s", last->generation,
-                                   last->refused);
+        rc = ngx_mesh_agent_send("state %uL refused %s", last->generation,
+                                 last->refused);
     }
 
-    ngx_add_timer(ev, NGX_MESH_STATE_REPORT_MS);
+    /* NGX_ERROR is a full socket: the agent is there and reads on */
+
+    ngx_add_timer(ev, rc == NGX_ERROR ? NGX_MESH_STATE_AGAIN_MS
+                                      : NGX_MESH_STATE_REPORT_MS);
 }
 
 
