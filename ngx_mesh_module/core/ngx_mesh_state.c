@@ -22,6 +22,8 @@
 #define NGX_MESH_STATE_REPORT_MS  10000
 #define NGX_MESH_STATE_AGAIN_MS   100
 
+#define NGX_MESH_STATE_POOL       4096
+
 
 typedef struct {
     ngx_str_t                 path;
@@ -40,6 +42,7 @@ typedef struct {
 static void *ngx_mesh_state_create_conf(ngx_cycle_t *cycle);
 static char *ngx_mesh_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_mesh_state_init_process(ngx_cycle_t *cycle);
+static void ngx_mesh_state_exit_process(ngx_cycle_t *cycle);
 static void ngx_mesh_state_load(void *data, ngx_log_t *log);
 static const char *ngx_mesh_state_read(ngx_mesh_state_conf_t *scf,
     ngx_mesh_state_t *state, ngx_log_t *log);
@@ -83,7 +86,7 @@ ngx_module_t  ngx_mesh_state_module = {
     ngx_mesh_state_init_process,           /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
+    ngx_mesh_state_exit_process,           /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -154,6 +157,16 @@ ngx_mesh_state_init_process(ngx_cycle_t *cycle)
 
 
 static void
+ngx_mesh_state_exit_process(ngx_cycle_t *cycle)
+{
+    if (ngx_mesh_state_current) {
+        ngx_mesh_state_release(ngx_mesh_state_current);
+        ngx_mesh_state_current = NULL;
+    }
+}
+
+
+static void
 ngx_mesh_state_load(void *data, ngx_log_t *log)
 {
     ngx_mesh_state_conf_t  *scf = data;
@@ -166,7 +179,7 @@ ngx_mesh_state_load(void *data, ngx_log_t *log)
     error = "no memory";
     ngx_mesh_state_last.generation = 0;
 
-    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_cycle->log);
+    pool = ngx_create_pool(NGX_MESH_STATE_POOL, ngx_cycle->log);
 
     if (pool) {
         state = ngx_pcalloc(pool, sizeof(ngx_mesh_state_t));
