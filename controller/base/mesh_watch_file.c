@@ -155,7 +155,7 @@ mesh_watch_file_look(mesh_watch_file_t *watch)
         }
 
         if (memcmp(&mark, &watch->marks[i], sizeof(mark)) != 0) {
-            watch->marks[i] = mark;
+            memcpy(&watch->marks[i], &mark, sizeof(mark));
             changed = 1;
         }
     }
