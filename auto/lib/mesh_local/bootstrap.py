@@ -16,8 +16,7 @@ PERIOD = 0.3               # s between looks at the CA's bundle
 # Redis's users: name -> what they may do (the agent's is DESIGN's)
 USERS = {
     "watch": "-@all +@connection +@read +@write +@scripting +@pubsub "
-             "+@transaction +info -@dangerous +info +keys "
-             "~mesh:* &mesh:*",
+             "+@transaction -@dangerous +info ~mesh:* &mesh:*",
     "agent": "-@all +auth +ping +get +mget +hmget +subscribe +unsubscribe "
              "~mesh:* &mesh:*",
 }

@@ -53,8 +53,8 @@ def up(args):
     lock = cluster.claim()
     make_directories(layout)
 
-    settings = {"workers": args.workers, "env": args.sidecar_env,
-                "trust_domain": "cluster.local",
+    settings = {"inject": not args.plain, "workers": args.workers,
+                "env": args.sidecar_env, "trust_domain": "cluster.local",
                 "image_files": args.image_file}
 
     try:
@@ -205,7 +205,8 @@ def exec_(args):
 
 def node(args):
     """run CMD in the node's network, where the bridge cni0 is"""
-    argv = client.Cluster().node_argv(args.command)
+    command = args.command[args.command[:1] == ["--"]:]
+    argv = client.Cluster().node_argv(command or ["/bin/sh"])
     os.execv(argv[0], argv)
 
 
@@ -282,7 +283,7 @@ def status(args):
     for service in found["services"]:
         for port in service["ports"]:
             rows.append((service["namespace"], service["name"],
-                         str(port["port"]), str(len(port["endpoints"])),
+                         str(port["port"]), str(port["ready"]),
                          " ".join(service["ips"]) or "headless"))
     say("")
     table(rows)
@@ -307,7 +308,7 @@ def up_options(parser):
     parser.add_argument("dir", nargs="*", metavar="DIR",
                         help="manifests: directories or files")
     parser.add_argument("--plain", action="store_true",
-                        help="without a control plane")
+                        help="without a control plane and sidecars")
     parser.add_argument("--timeout", type=float, default=UP_TIMEOUT,
                         metavar="SECONDS")
     parser.add_argument("--workers", type=int, metavar="N",
@@ -379,7 +380,7 @@ COMMANDS = {
         "--timeout", type=float, default=60.0, metavar="SECONDS")),
     "exec": (exec_, exec_options),
     "node": (node, lambda parser: parser.add_argument(
-        "command", nargs="+", metavar="CMD")),
+        "command", nargs=argparse.REMAINDER, metavar="CMD")),
     "restart": (restart, restart_options),
     "signal": (signal_, signal_options),
     "logs": (logs, logs_options),
@@ -398,7 +399,7 @@ def main(argv):
         "network namespaces, containers are processes.",
         epilog="MESH_LOCAL_DIR: the cluster's directory, default "
         + layouts.DEFAULT_DIR)
-    sub = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    sub = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
 
     for name, (call, options) in COMMANDS.items():
         one = sub.add_parser(name, help=call.__doc__, description=call.__doc__)
@@ -407,7 +408,7 @@ def main(argv):
     parsed = parser.parse_args(argv)
 
     try:
-        return COMMANDS[parsed.name][0](parsed)
+        return COMMANDS[parsed.verb][0](parsed)
     except (client.Failed, manifests.Bad, OSError) as error:
         note(f"auto/local: {error}")
         return 1

@@ -25,6 +25,9 @@ PRODUCT = ["build/meshd", "build/mesh-agent", "build/ngx_mesh_module.so",
            "conf/redirect.nft", "conf/transparent.conf"]
 
 
+HOST = "/.host"            # the machine's root, while a container is made
+
+
 def missing(tree):
     """Files of the product that are not built yet."""
     return [name for name in PRODUCT
@@ -60,7 +63,7 @@ def enter_root(layout, files, mounts):
     base = layout.rootfs
     linux.mount("tmpfs", base, "tmpfs", 0, "mode=0755")
 
-    for name in ("upper", "work", "root", ):
+    for name in ("upper", "work", "root"):
         os.mkdir(os.path.join(base, name), 0o755)
 
     root = os.path.join(base, "root")
@@ -70,28 +73,26 @@ def enter_root(layout, files, mounts):
 
     _system_mounts(root)
 
+    old = os.path.join(root, HOST[1:])
+    os.mkdir(old, 0o700)
+    linux.pivot_root(root, old)
+    os.chdir("/")
+
+    # from here on, symbolic links lead where they do in the container
+
     for place, text in files.items():
-        target = root + place
-        if os.path.lexists(target):
-            os.unlink(target)
-        with open(target, "w", encoding="utf-8") as stream:
+        if os.path.lexists(place):
+            os.unlink(place)
+        with open(place, "w", encoding="utf-8") as stream:
             stream.write(text)
 
     for source, place, readonly in mounts:
-        target = root + os.path.normpath(place)
-        _mount_point(source, target)
-        linux.bind(source, target, readonly)
+        source = HOST + source
+        _mount_point(source, place)
+        linux.bind(source, place, readonly)
 
-    old = os.path.join(root, "tmp")
-    os.chdir(root)
-    linux.pivot_root(root, old)
-    os.chdir("/")
-    linux.umount("/tmp")                  # the old root
-
-    linux.mount("tmpfs", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV,
-                "mode=1777,size=256m")
-    for place in [p for _, p, _ in mounts if p.startswith("/tmp/")]:
-        raise OSError(f"{place}: volumes below /tmp cannot be mounted")
+    linux.umount(HOST)
+    os.rmdir(HOST)
 
 
 def _system_mounts(root):
@@ -102,6 +103,8 @@ def _system_mounts(root):
                 linux.MS_NOSUID | linux.MS_NODEV, "mode=1777")
     linux.mount("tmpfs", root + "/run", "tmpfs",
                 linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
+    linux.mount("tmpfs", root + "/tmp", "tmpfs",
+                linux.MS_NOSUID | linux.MS_NODEV, "mode=1777,size=256m")
 
 
 def _mount_point(source, target):

@@ -214,7 +214,8 @@ class Node:
         meta = obj["metadata"]
         namespace = self.store.get("Namespace", "", meta["namespace"])
 
-        if manifests.wants_sidecar(obj, namespace):
+        if self.settings["inject"] \
+                and manifests.wants_sidecar(obj, namespace):
             obj = inject.inject(obj, self.settings)
         obj["spec"].setdefault("nodeName", NODE_NAME)
         obj["metadata"]["uid"] = objects.new_uid()
@@ -228,8 +229,12 @@ class Node:
         return pod
 
     def terminate(self, pod, grace=None):
-        if not pod.terminating:
-            self.task(pod.terminate(grace), f"end of pod {pod.name}")
+        if pod.terminating:
+            return
+        if grace is None:
+            grace = pod.spec["terminationGracePeriodSeconds"]
+        pod.doom(grace)
+        self.task(pod.terminate(grace), f"end of pod {pod.name}")
 
     def forget(self, pod):
         self.event(f"{pod.namespace}/{pod.name}: gone")
@@ -276,14 +281,18 @@ class Node:
 
     async def end_pods(self, grace):
         self.controllers.clear()
-        await asyncio.gather(*[pod.terminate(grace)
-                               for pod in list(self.pods.values())],
-                             return_exceptions=True)
+        doomed = list(self.pods.values())
+        for pod in doomed:
+            self.terminate(pod, min(
+                grace, pod.spec["terminationGracePeriodSeconds"]))
+        await asyncio.gather(*[pod.gone.wait() for pod in doomed])
 
 
 def describe_pod(pod):
     if pod.terminating:
         return "Terminating"
+    if pod.waiting_for:
+        return pod.waiting_for
     waiting = [f"{c.name}: {c.reason}" for c in pod.all()
                if not (c.ready or c.reason == "Completed")]
     return "; ".join(waiting[:2]) or "Ready"

@@ -36,6 +36,7 @@ class Pod:
         self.ips = []
         self.run_mesh = None
         self.phase = "Pending"
+        self.waiting_for = None
         self.terminating = False
         self.gone = asyncio.Event()
         self.volumes = volumes.Volumes(node.layout, node.store, node.tokens,
@@ -97,15 +98,16 @@ class Pod:
         self.write()
 
     async def _wait_for_volumes(self):
-        last = None
         while True:
             try:
                 self.volumes.prepare()
+                self.waiting_for = None
                 return
             except (volumes.NotYet, OSError) as missing:
-                if str(missing) != last:
-                    last = str(missing)
-                    self.node.event(f"{self.namespace}/{self.name}: {last}")
+                if str(missing) != self.waiting_for:
+                    self.waiting_for = str(missing)
+                    self.node.event(f"{self.namespace}/{self.name}: "
+                                    f"{missing}")
             await asyncio.sleep(RETRY)
 
     def mount_run_mesh(self):
@@ -163,20 +165,17 @@ class Pod:
 
     # down
 
-    async def terminate(self, grace=None):
-        """Apps first, then sidecars, the last one first."""
-        if self.terminating:
-            await self.gone.wait()
-            return
-
+    def doom(self, grace):
+        """From here on it is Terminating and no endpoint any more."""
         self.terminating = True
-        if grace is None:
-            grace = self.spec["terminationGracePeriodSeconds"]
         self.object["metadata"]["deletionTimestamp"] = objects.timestamp()
         self.object["metadata"]["deletionGracePeriodSeconds"] = int(grace)
+        self.node.store.put(self.object)
         self.write()
-        self.node.sync_now()              # no new connection comes here
+        self.node.sync_now()
 
+    async def terminate(self, grace):
+        """After doom(): apps first, then sidecars, the last one first."""
         try:
             await asyncio.gather(*[c.stop(grace) for c in self.apps])
             for container in reversed(self.init):

@@ -207,6 +207,8 @@ class Supervisor:
             "ips": service.vips,
             "ports": [{
                 "port": port["port"], "name": port.get("name", ""),
+                "ready": max(len(service.of_port(port, family))
+                             for family in (4, 6)),
                 "endpoints": service.of_port(port, 4)
                 + service.of_port(port, 6)} for port in service.ports]}
             for service in self.node.services()]

@@ -111,7 +111,7 @@ class Volumes:
                 continue                  # deleted: pods keep what they have
 
     def host_path(self, given):
-        path = self.layout.host_path(given["path"])
+        path = os.path.realpath(self.layout.host_path(given["path"]))
 
         if given.get("type") == "DirectoryOrCreate":
             if not os.path.isdir(path):

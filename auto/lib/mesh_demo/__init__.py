@@ -1,0 +1,1 @@
+"""The demo: a shop in the mesh, seen by its sidecars' metrics only."""
