@@ -65,6 +65,10 @@ ngx_mesh_detect(const unsigned char *data, size_t len,
         return NGX_MESH_DETECT_MORE;
     }
 
+    if (len > NGX_MESH_DETECT_MAX_BYTES) {
+        len = NGX_MESH_DETECT_MAX_BYTES;
+    }
+
     if (data[0] == 0x16) {
         return ngx_mesh_detect_tls(data, len, hello);
     }
