@@ -40,6 +40,8 @@ static ngx_mesh_detect_e ngx_mesh_detect_http(const unsigned char *p,
     size_t len);
 static ngx_mesh_detect_e ngx_mesh_detect_request_line(const unsigned char *p,
     const unsigned char *target, const unsigned char *end);
+static ngx_mesh_detect_e ngx_mesh_detect_minor(const unsigned char *p,
+    const unsigned char *end);
 static ngx_mesh_detect_e ngx_mesh_detect_hello(ngx_mesh_reader_t *r,
     ngx_mesh_hello_t *hello);
 static void ngx_mesh_detect_sni(ngx_mesh_reader_t *r,
@@ -130,8 +132,8 @@ ngx_mesh_detect_http(const unsigned char *p, size_t len)
 
 /*
  * The line has to end in HTTP/1.x: text protocols with verbs in capitals
- * ("SET a 1", "OPTIONS rtsp://h RTSP/1.0") differ only there.  A line that
- * is longer than what may be peeked at, and that was right so far, is HTTP.
+ * ("SET a 1", "OPTIONS rtsp://h RTSP/1.0") differ only there.  A target that
+ * is longer than what may be peeked at is taken for one of HTTP.
  */
 
 static ngx_mesh_detect_e
@@ -139,7 +141,8 @@ ngx_mesh_detect_request_line(const unsigned char *p,
     const unsigned char *target, const unsigned char *end)
 {
     size_t                n;
-    const unsigned char  *eol, *version;
+    const unsigned char  *version;
+    static const char     http[] = " HTTP/1.";
 
     if (target == end) {
         return NGX_MESH_DETECT_MORE;
@@ -154,33 +157,52 @@ ngx_mesh_detect_request_line(const unsigned char *p,
         return NGX_MESH_DETECT_RAW;
     }
 
-    eol = memchr(target, '\n', end - target);
+    for (version = target; version < end; version++) {
+        if (*version <= 0x20 || *version == 0x7f) {
+            break;
+        }
+    }
 
-    if (eol == NULL) {
+    if (version == end) {
         return (end - p < NGX_MESH_DETECT_MAX_BYTES) ? NGX_MESH_DETECT_MORE
                                                      : NGX_MESH_DETECT_HTTP1;
     }
 
-    if (eol[-1] == '\r') {
-        eol--;
+    n = end - version;
+
+    if (n < sizeof(http) - 1) {
+        return memcmp(version, http, n) == 0 ? NGX_MESH_DETECT_MORE
+                                             : NGX_MESH_DETECT_RAW;
     }
 
-    n = sizeof(" HTTP/1.1") - 1;
-
-    if ((size_t) (eol - target) <= n) {
+    if (memcmp(version, http, sizeof(http) - 1) != 0) {
         return NGX_MESH_DETECT_RAW;
     }
 
-    version = eol - n;
+    return ngx_mesh_detect_minor(version + sizeof(http) - 1, end);
+}
 
-    if (memcmp(version, " HTTP/1.", n - 1) != 0
-        || version[n - 1] < '0'
-        || version[n - 1] > '9')
-    {
+
+/* a digit and the end of the line */
+
+static ngx_mesh_detect_e
+ngx_mesh_detect_minor(const unsigned char *p, const unsigned char *end)
+{
+    if (p < end && (*p < '0' || *p > '9')) {
         return NGX_MESH_DETECT_RAW;
     }
 
-    return NGX_MESH_DETECT_HTTP1;
+    p++;
+
+    if (p < end && *p == '\r') {
+        p++;
+    }
+
+    if (p >= end) {
+        return NGX_MESH_DETECT_MORE;
+    }
+
+    return (*p == '\n') ? NGX_MESH_DETECT_HTTP1 : NGX_MESH_DETECT_RAW;
 }
 
 
