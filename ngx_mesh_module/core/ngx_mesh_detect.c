@@ -188,7 +188,11 @@ ngx_mesh_detect_request_line(const unsigned char *p,
 static ngx_mesh_detect_e
 ngx_mesh_detect_minor(const unsigned char *p, const unsigned char *end)
 {
-    if (p < end && (*p < '0' || *p > '9')) {
+    if (p == end) {
+        return NGX_MESH_DETECT_MORE;
+    }
+
+    if (*p < '0' || *p > '9') {
         return NGX_MESH_DETECT_RAW;
     }
 
@@ -198,7 +202,7 @@ ngx_mesh_detect_minor(const unsigned char *p, const unsigned char *end)
         p++;
     }
 
-    if (p >= end) {
+    if (p == end) {
         return NGX_MESH_DETECT_MORE;
     }
 
