@@ -54,9 +54,10 @@ mesh_err_sys(mesh_err_t *err, int number, const char *fmt, ...)
 int
 mesh_err_prefix(mesh_err_t *err, const char *fmt, ...)
 {
-    int         n;
-    char        tail[sizeof(err->text)];
-    va_list     args;
+    int       n;
+    char      tail[sizeof(err->text)];
+    size_t    room;
+    va_list   args;
 
     if (err == NULL) {
         return MESH_ERROR;
@@ -68,11 +69,16 @@ mesh_err_prefix(mesh_err_t *err, const char *fmt, ...)
     n = vsnprintf(err->text, sizeof(err->text), fmt, args);
     va_end(args);
 
-    if (n < 0 || (size_t) n >= sizeof(err->text)) {
+    room = sizeof(err->text) - 1;
+
+    if (n < 0 || (size_t) n + 2 > room) {
         return MESH_ERROR;
     }
 
-    (void) snprintf(err->text + n, sizeof(err->text) - n, ": %s", tail);
+    room -= n + 2;
+    memcpy(err->text + n, ": ", 2);
+    memcpy(err->text + n + 2, tail, strnlen(tail, room));
+    err->text[n + 2 + strnlen(tail, room)] = '\0';
 
     return MESH_ERROR;
 }
