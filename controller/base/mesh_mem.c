@@ -9,27 +9,24 @@
 #include <mesh_mem.h>
 
 
-static void *mesh_mem_checked(void *p);
-
-
 void *
 mesh_mem_new(size_t size)
 {
-    return mesh_mem_checked(calloc(1, size ? size : 1));
+    return mesh_mem_must(calloc(1, size ? size : 1));
 }
 
 
 void *
 mesh_mem_grow(void *p, size_t n, size_t size)
 {
-    return mesh_mem_checked(reallocarray(p, n ? n : 1, size));
+    return mesh_mem_must(reallocarray(p, n ? n : 1, size));
 }
 
 
 char *
 mesh_mem_str(const char *text)
 {
-    return text ? mesh_mem_checked(strdup(text)) : NULL;
+    return text ? mesh_mem_must(strdup(text)) : NULL;
 }
 
 
@@ -44,12 +41,12 @@ mesh_mem_printf(const char *fmt, ...)
     n = vasprintf(&text, fmt, args);
     va_end(args);
 
-    return mesh_mem_checked(n == -1 ? NULL : text);
+    return mesh_mem_must(n == -1 ? NULL : text);
 }
 
 
-static void *
-mesh_mem_checked(void *p)
+void *
+mesh_mem_must(void *p)
 {
     if (p == NULL) {
         mesh_log(MESH_LOG_EMERG, ENOMEM, "cannot go on without memory");

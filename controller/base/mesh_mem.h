@@ -27,5 +27,8 @@ char *mesh_mem_str(const char *text);
 char *mesh_mem_printf(const char *fmt, ...)
     __attribute__((format(printf, 1, 2)));
 
+/* p, of a call that fails only without memory; if it is NULL, the end */
+void *mesh_mem_must(void *p);
+
 
 #endif /* _MESH_MEM_H_INCLUDED_ */

@@ -92,7 +92,6 @@ static int mesh_object_api(const mesh_json_t *root, const char *kind,
     const mesh_object_table_t *table, mesh_err_t *err);
 static int mesh_object_meta(const mesh_json_t *root, int namespaced,
     mesh_json_t *meta, const char **ns, const char **name, mesh_err_t *err);
-static int mesh_object_is_name(const char *text);
 static int mesh_object_annotations(mesh_object_t *object,
     const mesh_json_t *meta, mesh_err_t *err);
 static const char *mesh_object_range(const char *p, mesh_port_range_t *range);
@@ -285,7 +284,7 @@ mesh_object_meta(const mesh_json_t *root, int namespaced, mesh_json_t *meta,
 }
 
 
-static int
+int
 mesh_object_is_name(const char *text)
 {
     size_t  len;

@@ -562,6 +562,13 @@ mesh_object_pod_spec(mesh_object_t *object, const mesh_json_t *spec,
         return MESH_ERROR;
     }
 
+    /* it becomes part of an identity */
+
+    if (!mesh_object_is_name(pod->service_account)) {
+        return mesh_err(err, "spec.serviceAccountName is \"%.80s\", expected "
+                        "a name of [a-z0-9.-]", pod->service_account);
+    }
+
     /* room for the ports of all containers */
 
     n = 0;

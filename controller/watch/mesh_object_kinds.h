@@ -35,6 +35,9 @@ int mesh_object_read_pod(mesh_object_t *object, const mesh_json_t *root,
 void *mesh_object_alloc(mesh_object_t *object, size_t size);
 const char *mesh_object_str(mesh_object_t *object, const char *text);
 
+/* 1: what a Kubernetes object may be called */
+int mesh_object_is_name(const char *text);
+
 /* a map of strings; not there is an empty one */
 int mesh_object_pairs(mesh_object_t *object, const mesh_json_t *parent,
     const char *name, mesh_pairs_t *pairs, mesh_err_t *err);
