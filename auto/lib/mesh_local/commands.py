@@ -155,7 +155,7 @@ def apply(args):
         given = manifests.load_text(sys.stdin.read(), "-")
     else:
         given = manifests.load_path(args.file)
-    client.Cluster().call("apply", say, objects=given, wait=args.wait)
+    client.Cluster().call("apply", say, objects=given, wait=args.wait and args.timeout)
     return 0
 
 
@@ -168,7 +168,7 @@ def delete(args):
     else:
         keys = [manifests.key(obj) for obj in
                 reversed(manifests.load_path(args.what[0]))]
-    client.Cluster().call("delete", say, keys=keys, wait=args.wait)
+    client.Cluster().call("delete", say, keys=keys, wait=args.wait and args.timeout)
     return 0
 
 
@@ -217,7 +217,7 @@ def restart(args):
     cluster.call("restart", namespace=namespace, pod=pod,
                  container=args.container, grace=args.grace)
     if args.wait:
-        cluster.call("wait", timeout=args.wait)
+        cluster.call("wait", timeout=args.timeout)
     return 0
 
 
@@ -337,9 +337,10 @@ def delete_options(parser):
 
 
 def wait_option(parser):
-    parser.add_argument("--wait", type=float, nargs="?", const=60.0,
-                        default=0, metavar="SECONDS",
+    parser.add_argument("--wait", action="store_true",
                         help="until every pod is ready")
+    parser.add_argument("--timeout", type=float, default=60.0,
+                        metavar="SECONDS", help="of --wait")
 
 
 def scale_options(parser):
