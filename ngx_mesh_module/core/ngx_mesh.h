@@ -73,6 +73,7 @@ typedef struct {
     ngx_mesh_series_t        *requests;  /* of what goes to dst itself */
     ngx_mesh_tls_e            requests_tls;    /* label of requests */
     off_t                     write_bytes;     /* counted so far */
+    unsigned                  passed:1;  /* unknown, and let through */
 } ngx_mesh_conn_t;
 
 

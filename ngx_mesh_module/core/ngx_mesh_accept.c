@@ -461,6 +461,7 @@ ngx_mesh_accept_held(ngx_event_t *rev)
             return;
         }
 
+        a->conn.passed = 1;
         a->conn.protocol = ngx_mesh_accept_protocol(a, state, NULL);
         ngx_mesh_state_release(state);
 

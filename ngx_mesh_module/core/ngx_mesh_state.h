@@ -51,7 +51,8 @@ ngx_mesh_state_t *ngx_mesh_state_pin(ngx_pool_t *pool);
  * May a connection to addr go on?  NGX_OK: yes, and *entry is what the
  * address is, NULL if it is nothing of the mesh; NGX_AGAIN: inside the
  * cluster and not known (yet), also when state is NULL; NGX_DECLINED: known
- * to be nobody's.
+ * to be nobody's.  Who was held in vain on NGX_AGAIN goes on if the state has
+ * MESH_STATE_PASS_UNKNOWN; ngx_mesh_conn_t.passed then says so.
  */
 ngx_int_t ngx_mesh_state_verdict(ngx_mesh_state_t *state,
     const ngx_mesh_addr_t *addr, const mesh_state_addr_t **entry);
