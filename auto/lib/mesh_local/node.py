@@ -81,6 +81,7 @@ class Node:
         network.setup_node()
         self.reaper.start()
         self.dns.start()
+        self.tokens.write()
         self.store.listeners.append(self.changed)
         self.sync_now()                   # rejects ClusterIPs from the start
 
@@ -221,6 +222,8 @@ class Node:
         obj["metadata"]["uid"] = objects.new_uid()
         obj["metadata"]["creationTimestamp"] = objects.timestamp()
 
+        self.tokens.of(obj["metadata"]["namespace"],
+                       obj["spec"]["serviceAccountName"])
         pod = pods.Pod(self, obj)
         self.pods[(pod.namespace, pod.name)] = pod
         self.event(f"{pod.namespace}/{pod.name}: created")

@@ -5,10 +5,15 @@ httpGet, tcpSocket or exec, to the pod's address like in a cluster.
 
 import asyncio
 import signal
+import ssl
 
 from . import processes
 
 FAST = 0.2                 # s between tries until the first success
+
+TLS = ssl.create_default_context()
+TLS.check_hostname = False                # kubelet does not verify either
+TLS.verify_mode = ssl.CERT_NONE
 
 
 class Prober:
@@ -151,7 +156,8 @@ async def _tcp(container, spec):
 
 async def _http(container, spec):
     host, port = _address(container, spec)
-    reader, writer = await asyncio.open_connection(host, port)
+    reader, writer = await asyncio.open_connection(
+        host, port, ssl=TLS if spec.get("scheme") == "HTTPS" else None)
 
     try:
         headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.29",
