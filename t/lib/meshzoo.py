@@ -145,7 +145,7 @@ class Load:
     def stop(self):
         """{"sent": .., "ok": .., "failed": .., "failures": [[time, what]]}"""
         for pid in descendants(self.process.pid):
-            if "load.py" in cmdline(pid):
+            if cmdline(pid).startswith("/usr/bin/python3"):
                 os.kill(pid, signal.SIGTERM)
         self.process.wait(timeout=30)
         with open(self.out, encoding="utf-8") as stream:
@@ -228,17 +228,16 @@ class Stream:
 
     def __init__(self):
         self.client = self.server = None
+        self.whole = False                # its first packet is there
         self.pieces = {}
 
     def add(self, source, dest, syn, seq, data):
         if self.client is None:
-            self.client, self.server = source, dest
+            self.client, self.server, self.whole = source, dest, syn
         if data:
             self.pieces.setdefault(source, {}).setdefault(seq, b"")
             if len(data) > len(self.pieces[source][seq]):
                 self.pieces[source][seq] = data
-        if syn:
-            self.pieces.setdefault((source, "syn"), seq)
 
     def sent(self, source):
         """Its bytes in order, retransmissions once"""

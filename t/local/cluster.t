@@ -127,7 +127,7 @@ def probes_are_played(t):
 def workloads_change(t):
     with open(PLAIN, encoding="utf-8") as stream:
         text = stream.read()
-    text = text.replace("path: apps", f"path: {HERE}/manifests/apps")
+    text = text.replace("path: .", f"path: {HERE}/manifests")
 
     code, out = cluster.local("apply", "--wait", "-", text=text)
     t.has(out, "Service plain/web: unchanged", "what is the same stays")
@@ -180,7 +180,7 @@ def everything_ends(t):
 
 def a_failure_is_told(t):
     code, text = cluster.up("--plain", "--timeout", "2", PLAIN,
-                            os.path.join(HERE, "manifests", "bad"))
+                            os.path.join(HERE, "manifests", "bad.yaml"))
     t.equal(code, 1, "a pod that does not get ready")
     t.has(text, "Pod plain/bad: bad:", "is named")
     t.has(text, "its last words", "with the end of its log")

@@ -99,6 +99,9 @@ class Http(Animal):
             log(f"request {lines[0]}")
             self.answer(lines[0], fields, body)
 
+            if fields.get("connection", "").lower() == "close":
+                return
+
     def answer(self, line, fields, body):
         text = (f"{socket.gethostname()} {line.rsplit(' ', 1)[0]} "
                 f"{fields.get('host', '')} {len(body)}\n").encode()
