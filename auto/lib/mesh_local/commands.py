@@ -155,7 +155,8 @@ def apply(args):
         given = manifests.load_text(sys.stdin.read(), "-")
     else:
         given = manifests.load_path(args.file)
-    client.Cluster().call("apply", say, objects=given, wait=args.wait and args.timeout)
+    client.Cluster().call("apply", say, objects=given,
+                          wait=args.wait and args.timeout)
     return 0
 
 
@@ -168,7 +169,8 @@ def delete(args):
     else:
         keys = [manifests.key(obj) for obj in
                 reversed(manifests.load_path(args.what[0]))]
-    client.Cluster().call("delete", say, keys=keys, wait=args.wait and args.timeout)
+    client.Cluster().call("delete", say, keys=keys,
+                          wait=args.wait and args.timeout)
     return 0
 
 

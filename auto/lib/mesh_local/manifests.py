@@ -105,6 +105,9 @@ def check_pod(pod, where, base):
     if not spec.get("containers"):
         raise Bad(f"{where}: no containers")
 
+    if spec.get("hostNetwork"):
+        raise Bad(f"{where}: hostNetwork cannot be played here")
+
     volumes = {volume["name"] for volume in spec.get("volumes") or []}
     seen = set()
 
