@@ -28,6 +28,8 @@ typedef struct {
 } ngx_mesh_target_t;
 
 
+static char *ngx_mesh_listen_add_addr(ngx_conf_t *cf, ngx_mesh_conf_t *mcf,
+    ngx_url_t *u, ngx_addr_t *addr, ngx_mesh_direction_e direction);
 static ngx_uint_t ngx_mesh_listen_is_virtual(struct sockaddr *sa,
     ngx_uint_t *target, ngx_uint_t *v6);
 static ngx_int_t ngx_mesh_listen_missing(ngx_cycle_t *cycle,
@@ -52,10 +54,9 @@ char *
 ngx_mesh_listen_add(ngx_conf_t *cf, ngx_mesh_conf_t *mcf, ngx_str_t *url,
     ngx_mesh_direction_e direction)
 {
-    ngx_url_t          u;
-    ngx_uint_t         i, n;
-    ngx_listening_t   *ls;
-    ngx_mesh_port_t   *port, **pp;
+    char         *rv;
+    ngx_url_t     u;
+    ngx_uint_t    n;
 
     ngx_memzero(&u, sizeof(ngx_url_t));
 
@@ -73,61 +74,78 @@ ngx_mesh_listen_add(ngx_conf_t *cf, ngx_mesh_conf_t *mcf, ngx_str_t *url,
     }
 
     for (n = 0; n < u.naddrs; n++) {
+        rv = ngx_mesh_listen_add_addr(cf, mcf, &u, &u.addrs[n], direction);
 
-        if (u.addrs[n].sockaddr->sa_family != AF_INET
-            && u.addrs[n].sockaddr->sa_family != AF_INET6)
-        {
-            return "takes addresses with ports only";
+        if (rv != NGX_CONF_OK) {
+            return rv;
         }
-
-        ls = cf->cycle->listening.elts;
-
-        for (i = 0; i < cf->cycle->listening.nelts; i++) {
-            if (ngx_cmp_sockaddr(ls[i].sockaddr, ls[i].socklen,
-                                 u.addrs[n].sockaddr, u.addrs[n].socklen, 1)
-                == NGX_OK)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "duplicate \"%V\"", url);
-                return NGX_CONF_ERROR;
-            }
-        }
-
-        port = ngx_pcalloc(cf->pool, sizeof(ngx_mesh_port_t));
-        if (port == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        port->conf = mcf;
-        port->direction = direction;
-        port->v6 = (u.addrs[n].sockaddr->sa_family == AF_INET6);
-        port->text = *url;
-
-        pp = ngx_array_push(&mcf->ports);
-        if (pp == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *pp = port;
-
-        ls = ngx_create_listening(cf, u.addrs[n].sockaddr, u.addrs[n].socklen);
-        if (ls == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        ls->addr_ntop = 1;
-        ls->handler = ngx_mesh_accept;
-        ls->pool_size = 1024;
-        ls->backlog = NGX_MESH_BACKLOG;
-        ls->keepalive = 1;
-        ls->logp = &cf->cycle->new_log;
-        ls->log.data = &ls->addr_text;
-        ls->log.handler = ngx_accept_log_error;
-        ls->servers = port;
-#if (NGX_HAVE_INET6)
-        ls->ipv6only = 1;
-#endif
     }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_mesh_listen_add_addr(ngx_conf_t *cf, ngx_mesh_conf_t *mcf, ngx_url_t *u,
+    ngx_addr_t *addr, ngx_mesh_direction_e direction)
+{
+    ngx_uint_t         i;
+    ngx_listening_t   *ls;
+    ngx_mesh_port_t   *port, **pp;
+
+    if (addr->sockaddr->sa_family != AF_INET
+        && addr->sockaddr->sa_family != AF_INET6)
+    {
+        return "takes addresses with ports only";
+    }
+
+    ls = cf->cycle->listening.elts;
+
+    for (i = 0; i < cf->cycle->listening.nelts; i++) {
+        if (ngx_cmp_sockaddr(ls[i].sockaddr, ls[i].socklen,
+                             addr->sockaddr, addr->socklen, 1)
+            == NGX_OK)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate \"%V\"",
+                               &u->url);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    port = ngx_pcalloc(cf->pool, sizeof(ngx_mesh_port_t));
+    if (port == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    port->conf = mcf;
+    port->direction = direction;
+    port->v6 = (addr->sockaddr->sa_family == AF_INET6);
+    port->text = u->url;
+
+    pp = ngx_array_push(&mcf->ports);
+    if (pp == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *pp = port;
+
+    ls = ngx_create_listening(cf, addr->sockaddr, addr->socklen);
+    if (ls == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ls->addr_ntop = 1;
+    ls->handler = ngx_mesh_accept;
+    ls->pool_size = 1024;
+    ls->backlog = NGX_MESH_BACKLOG;
+    ls->keepalive = 1;
+    ls->logp = &cf->cycle->new_log;
+    ls->log.data = &ls->addr_text;
+    ls->log.handler = ngx_accept_log_error;
+    ls->servers = port;
+#if (NGX_HAVE_INET6)
+    ls->ipv6only = 1;
+#endif
 
     return NGX_CONF_OK;
 }
