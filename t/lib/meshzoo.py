@@ -138,9 +138,8 @@ class Load:
         self.out = os.path.join(zoo.work, f"load-{len(zoo.running)}.json")
         with open(self.out, "wb") as out:
             self.process = zoo.spawn(
-                app, "/usr/bin/python3", "-B",
-                os.path.join(meshtap.TREE, "t", "lib", "load.py"), *words,
-                stdout=out)
+                app, "/usr/bin/python3", "-B", "/lib-of-tests/load.py",
+                *words, stdout=out)
 
     def stop(self):
         """{"sent": .., "ok": .., "failed": .., "failures": [[time, what]]}"""
