@@ -227,43 +227,6 @@ mesh_agent_conf_check(mesh_agent_conf_t *conf, mesh_err_t *err)
 }
 
 
-/* a kernel without IPv6, or with it switched off, has no such socket */
-
-static int
-mesh_agent_has_ipv6(void)
-{
-    int  fd;
-
-    fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd == -1) {
-        return 0;
-    }
-
-    (void) close(fd);
-
-    return access("/proc/net/if_inet6", F_OK) == 0;
-}
-
-
-void
-mesh_agent_conf_render(mesh_agent_conf_t *conf, mesh_render_conf_t *render)
-{
-    memset(render, 0, sizeof(mesh_render_conf_t));
-
-    render->run_dir = conf->run_dir;
-    render->conf_dir = conf->conf_dir;
-    render->modules_dir = conf->modules_dir;
-    render->mesh_module = conf->mesh_module;
-    render->identity = conf->id;
-    render->trust_domain = conf->trust_domain;
-    render->redis = conf->redis;
-    render->admin_networks = conf->admin_networks.value;
-    render->nadmin_networks = conf->admin_networks.n;
-    render->workers = (unsigned) conf->workers;
-    render->ipv6 = mesh_agent_has_ipv6();
-}
-
-
 int
 mesh_agent_path(const mesh_agent_conf_t *conf, const char *name, char *buf,
     size_t size, mesh_err_t *err)

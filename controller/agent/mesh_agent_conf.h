@@ -15,7 +15,6 @@
 #include <mesh_core.h>
 #include <mesh_names.h>
 #include <mesh_opt.h>
-#include <mesh_render.h>
 
 
 typedef struct {
@@ -55,10 +54,6 @@ int mesh_agent_conf_parse(mesh_agent_conf_t *conf, int argc, char **argv,
 
 /* the usage of all options */
 void mesh_agent_conf_usage(FILE *out);
-
-/* what nginx.conf is made of; *render points into *conf */
-void mesh_agent_conf_render(mesh_agent_conf_t *conf,
-    mesh_render_conf_t *render);
 
 /* "run_dir/name" into buf; MESH_ERROR: too long */
 int mesh_agent_path(const mesh_agent_conf_t *conf, const char *name,
