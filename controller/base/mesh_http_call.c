@@ -254,9 +254,7 @@ mesh_http_call_bev(mesh_http_call_t *call, const mesh_http_call_conf_t *conf,
                                                    BEV_OPT_CLOSE_ON_FREE
                                                    |BEV_OPT_DEFER_CALLBACKS);
 
-        if (call->bev == NULL) {
-            SSL_free(ssl);
-        }
+        /* without memory for it, libevent has freed ssl or not, by version */
 
     } else {
         call->bev = bufferevent_socket_new(conf->base, -1,

@@ -22,7 +22,8 @@
 
 
 #define MESH_HTTPD_BACKLOG     511
-#define MESH_HTTPD_RESUME_MS   500    /* after accept() failed: out of fds */
+#define MESH_HTTPD_RESUME_MS   250    /* after accept() failed, or when full */
+#define MESH_HTTPD_GRACE_MS    1000   /* idle so long: closed for another */
 
 
 static int mesh_httpd_add_listener(mesh_httpd_t *httpd,
@@ -32,7 +33,7 @@ static void mesh_httpd_accept(struct evconnlistener *listener,
 static void mesh_httpd_accept_error(struct evconnlistener *listener,
     void *data);
 static void mesh_httpd_resume(evutil_socket_t fd, short what, void *data);
-static void mesh_httpd_pause(mesh_httpd_t *httpd, int pause);
+static void mesh_httpd_pause(mesh_httpd_t *httpd);
 static int mesh_httpd_room(mesh_httpd_t *httpd);
 static mesh_httpd_conn_t *mesh_httpd_idle(mesh_httpd_t *httpd);
 
@@ -286,7 +287,7 @@ mesh_httpd_accept(struct evconnlistener *listener, evutil_socket_t fd,
     if (httpd->nconns >= httpd->conf.connections_max
         && mesh_httpd_idle(httpd) == NULL)
     {
-        mesh_httpd_pause(httpd, 1);   /* the others wait in the backlog */
+        mesh_httpd_pause(httpd);      /* the others wait in the backlog */
     }
 }
 
@@ -314,14 +315,21 @@ mesh_httpd_room(mesh_httpd_t *httpd)
 }
 
 
+/* not a fresh one: its request may be on the way */
+
 static mesh_httpd_conn_t *
 mesh_httpd_idle(mesh_httpd_t *httpd)
 {
+    uint64_t            now;
     mesh_httpd_conn_t  *c;
+
+    now = mesh_httpd_now_ms();
 
     TAILQ_FOREACH(c, &httpd->conns, link) {
 
-        if (c->state == MESH_HTTPD_IDLE) {
+        if (c->state == MESH_HTTPD_IDLE
+            && now - c->since >= MESH_HTTPD_GRACE_MS)
+        {
             return c;
         }
     }
@@ -330,58 +338,86 @@ mesh_httpd_idle(mesh_httpd_t *httpd)
 }
 
 
-static void
-mesh_httpd_pause(mesh_httpd_t *httpd, int pause)
-{
-    int  i;
+/* until a connection goes, or one has idled long enough to be closed */
 
-    if (httpd->paused == pause) {
+static void
+mesh_httpd_pause(mesh_httpd_t *httpd)
+{
+    int             i;
+    struct timeval  tv = { 0, MESH_HTTPD_RESUME_MS * 1000 };
+
+    if (httpd->paused) {
         return;
     }
 
-    httpd->paused = pause;
+    httpd->paused = 1;
 
     for (i = 0; i < httpd->nlisteners; i++) {
-
-        if (pause) {
-            (void) evconnlistener_disable(httpd->listeners[i]);
-
-        } else {
-            (void) evconnlistener_enable(httpd->listeners[i]);
-        }
+        (void) evconnlistener_disable(httpd->listeners[i]);
     }
+
+    (void) evtimer_add(httpd->resume, &tv);
 }
 
-
-/* there is room again; not while the process is out of descriptors */
 
 void
 mesh_httpd_unpause(mesh_httpd_t *httpd)
 {
-    if (httpd->paused && !evtimer_pending(httpd->resume, NULL)) {
-        mesh_httpd_pause(httpd, 0);
+    int  i;
+
+    if (!httpd->paused || httpd->starved) {
+        return;
     }
-}
 
+    httpd->paused = 0;
+    (void) evtimer_del(httpd->resume);
 
-static void
-mesh_httpd_accept_error(struct evconnlistener *listener, void *data)
-{
-    int              error;
-    mesh_httpd_t    *httpd = data;
-    struct timeval   tv = { 0, MESH_HTTPD_RESUME_MS * 1000 };
-
-    error = EVUTIL_SOCKET_ERROR();
-
-    mesh_log(MESH_LOG_ERROR, error, "accept failed");
-
-    mesh_httpd_pause(httpd, 1);
-    (void) evtimer_add(httpd->resume, &tv);
+    for (i = 0; i < httpd->nlisteners; i++) {
+        (void) evconnlistener_enable(httpd->listeners[i]);
+    }
 }
 
 
 static void
 mesh_httpd_resume(evutil_socket_t fd, short what, void *data)
 {
-    mesh_httpd_pause(data, 0);
+    mesh_httpd_t    *httpd = data;
+    struct timeval   tv = { 0, MESH_HTTPD_RESUME_MS * 1000 };
+
+    httpd->starved = 0;
+
+    if (httpd->nconns < httpd->conf.connections_max
+        || mesh_httpd_idle(httpd) != NULL)
+    {
+        mesh_httpd_unpause(httpd);
+        return;
+    }
+
+    (void) evtimer_add(httpd->resume, &tv);
+}
+
+
+static void
+mesh_httpd_accept_error(struct evconnlistener *listener, void *data)
+{
+    int            error;
+    mesh_httpd_t  *httpd = data;
+
+    error = EVUTIL_SOCKET_ERROR();
+
+    mesh_log(MESH_LOG_ERROR, error, "accept failed");
+
+    httpd->starved = 1;
+    mesh_httpd_pause(httpd);
+}
+
+
+uint64_t
+mesh_httpd_now_ms(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }

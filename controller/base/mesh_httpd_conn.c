@@ -62,9 +62,7 @@ mesh_httpd_conn_new(mesh_httpd_t *httpd, evutil_socket_t fd)
                                         |BEV_OPT_DEFER_CALLBACKS);
         }
 
-        if (ssl != NULL && c->bev == NULL) {
-            SSL_free(ssl);
-        }
+        /* without memory for it, libevent has freed ssl or not, by version */
 
     } else {
         c->bev = bufferevent_socket_new(httpd->conf.base, fd,
@@ -170,7 +168,6 @@ mesh_httpd_state(mesh_httpd_conn_t *c, int state)
 
     case MESH_HTTPD_IDLE:
         ms = httpd->conf.idle_ms;
-        mesh_httpd_unpause(httpd);    /* may be closed for another */
         break;
 
     case MESH_HTTPD_LINGER:
@@ -182,6 +179,7 @@ mesh_httpd_state(mesh_httpd_conn_t *c, int state)
     }
 
     c->state = state;
+    c->since = mesh_httpd_now_ms();
 
     TAILQ_REMOVE(&httpd->conns, c, link);
     TAILQ_INSERT_TAIL(&httpd->conns, c, link);

@@ -44,7 +44,8 @@ struct mesh_httpd_s {
     char                     *unix_path;
     int                       nlisteners;
     int                       port;
-    int                       paused;
+    int                       paused;     /* does not accept */
+    int                       starved;    /* because accept() failed */
     struct event             *resume;
     struct mesh_httpd_conns   conns;      /* oldest activity first */
     int                       nconns;
@@ -67,6 +68,7 @@ struct mesh_httpd_conn_s {
     struct event             *timer;
     TAILQ_ENTRY(mesh_httpd_conn_s)  link;
     int                       state;
+    uint64_t                  since;      /* of the state, ms */
     int                       close;      /* after the answer */
     size_t                    scanned;
     char                      client[64];
@@ -81,8 +83,10 @@ mesh_httpd_conn_t *mesh_httpd_conn_new(mesh_httpd_t *httpd,
     evutil_socket_t fd);
 void mesh_httpd_conn_close(mesh_httpd_conn_t *c);
 
-/* a connection has gone, or could now be closed for another */
+/* a connection has gone: there is room to accept one */
 void mesh_httpd_unpause(mesh_httpd_t *httpd);
+
+uint64_t mesh_httpd_now_ms(void);
 
 
 #endif /* _MESH_HTTPD_CONN_H_INCLUDED_ */
