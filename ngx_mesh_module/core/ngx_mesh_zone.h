@@ -85,7 +85,8 @@ typedef struct {
 } ngx_mesh_zone_t;
 
 
-#define ngx_mesh_zone_at(zone, offset)  ((void *) ((u_char *) (zone) + (offset)))
+#define ngx_mesh_zone_at(zone, offset)                                        \
+    ((void *) ((u_char *) (zone) + (offset)))
 
 
 /*

@@ -310,8 +310,8 @@ inbound_request_names_its_client(void)
     ngx_mesh_metrics_request(&flow);
 
     UNIT_STR(last_labels(),
-             "direction=\"inbound\",target_addr=\"10.96.14.7:80\","
-             "tls=\"true\",client_id=\"spiffe://cluster.local/ns/shop/sa/web\"");
+             "direction=\"inbound\",target_addr=\"10.96.14.7:80\",tls=\"true\","
+             "client_id=\"spiffe://cluster.local/ns/shop/sa/web\"");
     UNIT_OK(conn.requests == flow.series);
 }
 

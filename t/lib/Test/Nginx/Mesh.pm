@@ -41,7 +41,7 @@ my $binary = $ENV{TEST_NGINX_BINARY} // '/usr/sbin/nginx';
 my $module = $ENV{TEST_NGINX_MODULE_SO} // "$build/ngx_mesh_module.so";
 my $modules = '/usr/lib/nginx/modules';
 
-my @started;                    # objects whose nginx runs
+my @objects;
 
 
 # import is called when the test file is compiled: its first statement
@@ -68,6 +68,7 @@ sub new {
         epoch => 0,
     }, $class;
 
+    push @objects, $self;
     remove_tree($self->{dir}, { keep_root => 1 });
     make_path("$self->{dir}/run/identity", "$self->{dir}/run/tmp",
               "$self->{dir}/ca");
@@ -130,7 +131,8 @@ table inet mesh_test {
         ip6 daddr ::1 return
         ip daddr $POD4 meta l4proto tcp redirect to :4143
         ip6 daddr $POD6 meta l4proto tcp redirect to :4143
-        ip daddr { 10.0.0.0/8, 203.0.113.0/24 } meta l4proto tcp redirect to :4140
+        ip daddr 10.0.0.0/8 meta l4proto tcp redirect to :4140
+        ip daddr 203.0.113.0/24 meta l4proto tcp redirect to :4140
         ip6 daddr fd00::/8 meta l4proto tcp redirect to :4140
         ip daddr 192.0.2.1 tcp dport 4140 redirect to :4140
         ip daddr 192.0.2.1 tcp dport 4143 redirect to :4143
@@ -347,7 +349,6 @@ sub start {
     }
 
     $self->{pid} = $pid;
-    push @started, $self;
 
     $self->wait_for('nginx answers', sub {
         if (waitpid($pid, WNOHANG) == $pid) {
@@ -616,9 +617,9 @@ sub spew {
 END {
     my $status = $?;
 
-    $_->stop() for @started;
+    $_->stop() for @objects;
 
-    for my $self (@started) {
+    for my $self (@objects) {
         $_->stop() for @{$self->{apps}};
 
         if (!Test::More->builder->is_passing) {
