@@ -23,6 +23,10 @@ static const mesh_ctl_command_t  mesh_ctl_commands[] = {
       "print a snapshot as state text",
       mesh_ctl_state_dump },
 
+    { "render", "--namespace=NAME --pod=NAME [--documents=DIR] ...",
+      "print nginx.conf and state of a pod, see \"meshctl render --help\"",
+      mesh_ctl_render },
+
     { "help", "",
       "print this",
       mesh_ctl_help },

@@ -40,6 +40,7 @@ int mesh_ctl_usage(const mesh_err_t *err);
 
 int mesh_ctl_state_compile(int argc, char **argv);
 int mesh_ctl_state_dump(int argc, char **argv);
+int mesh_ctl_render(int argc, char **argv);
 
 
 #endif /* _MESH_CTL_H_INCLUDED_ */
