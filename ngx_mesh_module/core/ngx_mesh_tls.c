@@ -16,6 +16,7 @@
 #include <ngx_mesh.h>
 #include <ngx_mesh_agent.h>
 #include <ngx_mesh_metrics.h>
+#include <ngx_mesh_pool.h>
 #include <ngx_mesh_tls.h>
 #include <ngx_mesh_tls_pair.h>
 #include <ngx_mesh_watch.h>
@@ -466,6 +467,8 @@ ngx_mesh_tls_changed(void *data, ngx_log_t *log)
 
     ngx_mesh_tls_current++;
     ngx_mesh_tls_bundle += bundle;
+
+    ngx_mesh_pool_expire(ngx_mesh_tls_current);
 
     ngx_log_error(NGX_LOG_NOTICE, log, 0,
                   "mesh identity \"%V\" epoch \"%s\" is in use%s",

@@ -14,6 +14,7 @@
  */
 
 #include <ngx_mesh.h>
+#include <ngx_mesh_target.h>
 #include <ngx_http.h>
 
 
@@ -24,10 +25,9 @@
 
 typedef struct {
     ngx_mesh_flow_t           flow;      /* first: read by metrics */
-    ngx_http_request_t       *request;   /* the main one */
     ngx_mesh_direction_e      direction;
-    ngx_str_t                 endpoint;  /* "10.244.1.9:8080", last try */
-    ngx_str_t                 server_id; /* expected identity; len 0: none */
+    ngx_mesh_target_t         target;    /* after PREACCESS */
+    unsigned                  located:1; /* target was looked up */
 } ngx_http_mesh_ctx_t;
 
 
@@ -40,12 +40,16 @@ ngx_http_mesh_ctx_t *ngx_http_mesh_get_ctx(ngx_http_request_t *r);
 /* its flow, for counting; NULL as above */
 ngx_mesh_flow_t *ngx_http_mesh_get_flow(ngx_http_request_t *r);
 
+/* the connection that r came on, also if r is a stream of HTTP/2 */
+ngx_connection_t *ngx_http_mesh_connection(ngx_http_request_t *r);
+
 /*
- * The mesh answers r itself: remembers the code (mesh_error.h's table) for
- * $mesh_reason, the log phase and the header mesh-error.  Returns the status
- * that belongs to it.
+ * The mesh answers r itself: keeps code (of ngx_mesh_error.c) for
+ * $mesh_reason, the log phase and the header mesh-error, and logs it.
+ * Returns the HTTP status of the code.
  */
-ngx_int_t ngx_http_mesh_refuse(ngx_http_mesh_ctx_t *ctx, const char *code);
+ngx_int_t ngx_http_mesh_refuse(ngx_http_request_t *r,
+    ngx_http_mesh_ctx_t *ctx, const char *code);
 
 
 extern ngx_module_t  ngx_http_mesh_module;

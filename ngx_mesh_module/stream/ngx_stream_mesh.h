@@ -13,6 +13,7 @@
  */
 
 #include <ngx_mesh.h>
+#include <ngx_mesh_target.h>
 #include <ngx_stream.h>
 
 
@@ -21,23 +22,38 @@
 #define NGX_STREAM_MESH_OFF       ((ngx_uint_t) 2)
 
 
+/*
+ * A server for plaintext and its twin with proxy_ssl differ in that alone;
+ * the session runs in the one that fits the endpoint.
+ */
+
+typedef struct {
+    ngx_uint_t                direction; /* NGX_MESH_OUTBOUND .. or OFF */
+    ngx_flag_t                tls;       /* mesh_tls mtls */
+    ngx_mesh_endpoint_t      *fixed;     /* endpoint= and identity= */
+    void                    **plain;     /* srv_conf of the twins; NULL: */
+    void                    **mtls;      /* there is no such server */
+} ngx_stream_mesh_srv_conf_t;
+
+
 typedef struct {
     ngx_mesh_flow_t           flow;      /* first: read by metrics */
-    ngx_stream_session_t     *session;
     ngx_mesh_direction_e      direction;
-    ngx_str_t                 endpoint;  /* "10.244.1.9:6379", last try */
-    ngx_str_t                 server_id; /* expected identity; len 0: none */
 } ngx_stream_mesh_ctx_t;
 
 
 /*
- * The context of s, made on the first call.  NULL: the server has no
- * mesh_direction (and no endpoint=), or no memory.
+ * The context of s, made on the first call.  NULL: the server has neither
+ * mesh_direction nor endpoint=, or no memory.
  */
 ngx_stream_mesh_ctx_t *ngx_stream_mesh_get_ctx(ngx_stream_session_t *s);
 
 /* its flow, for counting; NULL as above */
 ngx_mesh_flow_t *ngx_stream_mesh_get_flow(ngx_stream_session_t *s);
+
+/* the mesh ends s itself: keeps and logs a code of ngx_mesh_error.c */
+void ngx_stream_mesh_refuse(ngx_stream_session_t *s,
+    ngx_stream_mesh_ctx_t *ctx, const char *code);
 
 
 extern ngx_module_t  ngx_stream_mesh_module;

@@ -1,0 +1,31 @@
+
+/*
+ * Copyright (C) ngx-mesh authors
+ */
+
+
+#ifndef _NGX_MESH_LINK_H_INCLUDED_
+#define _NGX_MESH_LINK_H_INCLUDED_
+
+/*
+ * Counting of one established connection to an endpoint (peer="dst"): opened
+ * when it is made, closed when the pool it hangs on dies, with the bytes of
+ * all requests that it carried.
+ */
+
+#include <ngx_mesh.h>
+
+
+typedef struct {
+    ngx_mesh_series_t        *series;
+    off_t                     received;
+    off_t                     sent;
+    ngx_err_t                 err;
+} ngx_mesh_link_t;
+
+
+/* that of pool, opened for flow if it is new; NULL: no memory */
+ngx_mesh_link_t *ngx_mesh_link_open(ngx_pool_t *pool, ngx_mesh_flow_t *flow);
+
+
+#endif /* _NGX_MESH_LINK_H_INCLUDED_ */

@@ -1,0 +1,369 @@
+
+/*
+ * Copyright (C) ngx-mesh authors
+ */
+
+
+/*
+ * The pool of idle upstream connections: a hash of short chains, and a queue
+ * by age.  Whatever arrives on an idle connection, bytes or an end, closes
+ * it; an end that epoll has not told yet is found by a look into the socket
+ * when the connection is taken.
+ */
+
+#include <ngx_mesh_pool.h>
+#include <ngx_mesh_metrics.h>
+#include <ngx_event_openssl.h>
+
+
+#define NGX_MESH_POOL_BUCKETS     256    /* a power of two */
+
+
+typedef struct {
+    ngx_queue_t               chain;     /* of its bucket, newest first */
+    ngx_queue_t               age;       /* of all, newest first */
+    ngx_connection_t         *connection;
+    uint32_t                  hash;
+    ngx_str_t                 identity;
+    uint64_t                  generation;
+    ngx_uint_t                protocol;
+    socklen_t                 socklen;
+    ngx_sockaddr_t            sockaddr;
+} ngx_mesh_pool_item_t;
+
+
+static void ngx_mesh_pool_init(void);
+static uint32_t ngx_mesh_pool_hash(const ngx_mesh_pool_key_t *key);
+static ngx_uint_t ngx_mesh_pool_equal(ngx_mesh_pool_item_t *item,
+    const ngx_mesh_pool_key_t *key, uint32_t hash);
+static ngx_mesh_pool_item_t *ngx_mesh_pool_room(
+    const ngx_mesh_pool_key_t *key, uint32_t hash);
+static void ngx_mesh_pool_unlink(ngx_mesh_pool_item_t *item);
+static ngx_uint_t ngx_mesh_pool_alive(ngx_connection_t *c);
+static void ngx_mesh_pool_read_handler(ngx_event_t *rev);
+static void ngx_mesh_pool_dummy_handler(ngx_event_t *wev);
+
+
+static ngx_mesh_pool_item_t  ngx_mesh_pool_items[NGX_MESH_POOL_MAX];
+static ngx_queue_t           ngx_mesh_pool_buckets[NGX_MESH_POOL_BUCKETS];
+static ngx_queue_t           ngx_mesh_pool_ages;
+static ngx_queue_t           ngx_mesh_pool_free;
+
+
+ngx_connection_t *
+ngx_mesh_pool_take(const ngx_mesh_pool_key_t *key, ngx_log_t *log)
+{
+    uint32_t               hash;
+    ngx_queue_t           *q, *next, *bucket;
+    ngx_connection_t      *c;
+    ngx_mesh_pool_item_t  *item;
+
+    ngx_mesh_pool_init();
+
+    hash = ngx_mesh_pool_hash(key);
+    bucket = &ngx_mesh_pool_buckets[hash & (NGX_MESH_POOL_BUCKETS - 1)];
+
+    for (q = ngx_queue_head(bucket);
+         q != ngx_queue_sentinel(bucket);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        item = ngx_queue_data(q, ngx_mesh_pool_item_t, chain);
+
+        if (!ngx_mesh_pool_equal(item, key, hash)) {
+            continue;
+        }
+
+        c = item->connection;
+        ngx_mesh_pool_unlink(item);
+
+        if (!ngx_mesh_pool_alive(c)) {
+            ngx_mesh_pool_close(c);
+            continue;
+        }
+
+        if (c->read->timer_set) {
+            ngx_del_timer(c->read);
+        }
+
+        c->idle = 0;
+        c->sent = 0;
+        c->data = NULL;
+        c->log = log;
+        c->read->log = log;
+        c->write->log = log;
+        c->pool->log = log;
+
+        return c;
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_mesh_pool_park(const ngx_mesh_pool_key_t *key, ngx_connection_t *c)
+{
+    uint32_t               hash;
+    ngx_log_t             *log;
+    ngx_mesh_pool_item_t  *item;
+
+    if (ngx_exiting
+        || ngx_terminate
+        || key->socklen > sizeof(ngx_sockaddr_t)
+        || ngx_handle_read_event(c->read, 0) != NGX_OK
+        || !ngx_mesh_pool_alive(c))
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_mesh_pool_init();
+
+    hash = ngx_mesh_pool_hash(key);
+    item = ngx_mesh_pool_room(key, hash);
+
+    item->connection = c;
+    item->hash = hash;
+    item->identity = key->identity;
+    item->generation = key->generation;
+    item->protocol = key->protocol;
+    item->socklen = key->socklen;
+    ngx_memcpy(&item->sockaddr, key->sockaddr, key->socklen);
+
+    ngx_queue_insert_head(
+        &ngx_mesh_pool_buckets[hash & (NGX_MESH_POOL_BUCKETS - 1)],
+        &item->chain);
+    ngx_queue_insert_head(&ngx_mesh_pool_ages, &item->age);
+
+    ngx_mesh_count(NGX_MESH_C_pool_idle, 1);
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    c->read->delayed = 0;
+    ngx_add_timer(c->read, NGX_MESH_POOL_IDLE_MS);
+
+    c->read->handler = ngx_mesh_pool_read_handler;
+    c->write->handler = ngx_mesh_pool_dummy_handler;
+
+    log = ngx_cycle->log;
+
+    c->data = item;
+    c->idle = 1;
+    c->log = log;
+    c->read->log = log;
+    c->write->log = log;
+    c->pool->log = log;
+
+    if (c->ssl) {
+
+        /* most of what an idle connection costs */
+
+        ngx_ssl_free_buffer(c);
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_mesh_pool_close(ngx_connection_t *c)
+{
+    ngx_pool_t  *pool;
+
+    if (c->ssl) {
+        c->ssl->no_wait_shutdown = 1;
+        c->ssl->no_send_shutdown = 1;
+
+        if (ngx_ssl_shutdown(c) == NGX_AGAIN) {
+            c->ssl->handler = ngx_mesh_pool_close;
+            return;
+        }
+    }
+
+    pool = c->pool;
+
+    ngx_destroy_pool(pool);
+    ngx_close_connection(c);
+}
+
+
+void
+ngx_mesh_pool_expire(uint64_t generation)
+{
+    ngx_queue_t           *q, *next;
+    ngx_mesh_pool_item_t  *item;
+
+    ngx_mesh_pool_init();
+
+    for (q = ngx_queue_head(&ngx_mesh_pool_ages);
+         q != ngx_queue_sentinel(&ngx_mesh_pool_ages);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        item = ngx_queue_data(q, ngx_mesh_pool_item_t, age);
+
+        if (item->identity.len && item->generation < generation) {
+            ngx_mesh_pool_unlink(item);
+            ngx_mesh_pool_close(item->connection);
+        }
+    }
+}
+
+
+static void
+ngx_mesh_pool_init(void)
+{
+    ngx_uint_t  i;
+
+    if (ngx_mesh_pool_ages.next) {
+        return;
+    }
+
+    ngx_queue_init(&ngx_mesh_pool_ages);
+    ngx_queue_init(&ngx_mesh_pool_free);
+
+    for (i = 0; i < NGX_MESH_POOL_BUCKETS; i++) {
+        ngx_queue_init(&ngx_mesh_pool_buckets[i]);
+    }
+
+    for (i = 0; i < NGX_MESH_POOL_MAX; i++) {
+        ngx_queue_insert_tail(&ngx_mesh_pool_free,
+                              &ngx_mesh_pool_items[i].chain);
+    }
+}
+
+
+static uint32_t
+ngx_mesh_pool_hash(const ngx_mesh_pool_key_t *key)
+{
+    uint32_t  hash;
+
+    ngx_crc32_init(hash);
+    ngx_crc32_update(&hash, (u_char *) key->sockaddr, key->socklen);
+    ngx_crc32_update(&hash, key->identity.data, key->identity.len);
+    ngx_crc32_final(hash);
+
+    return hash + (uint32_t) key->generation * 31 + (uint32_t) key->protocol;
+}
+
+
+static ngx_uint_t
+ngx_mesh_pool_equal(ngx_mesh_pool_item_t *item,
+    const ngx_mesh_pool_key_t *key, uint32_t hash)
+{
+    return item->hash == hash
+           && item->generation == key->generation
+           && item->protocol == key->protocol
+           && item->socklen == key->socklen
+           && ngx_memcmp(&item->sockaddr, key->sockaddr, key->socklen) == 0
+           && item->identity.len == key->identity.len
+           && ngx_memcmp(item->identity.data, key->identity.data,
+                         key->identity.len)
+              == 0;
+}
+
+
+/* an item to fill, at the cost of the oldest with this key or of all */
+
+static ngx_mesh_pool_item_t *
+ngx_mesh_pool_room(const ngx_mesh_pool_key_t *key, uint32_t hash)
+{
+    ngx_uint_t             n;
+    ngx_queue_t           *q, *bucket;
+    ngx_mesh_pool_item_t  *item, *oldest;
+
+    n = 0;
+    oldest = NULL;
+    bucket = &ngx_mesh_pool_buckets[hash & (NGX_MESH_POOL_BUCKETS - 1)];
+
+    for (q = ngx_queue_head(bucket);
+         q != ngx_queue_sentinel(bucket);
+         q = ngx_queue_next(q))
+    {
+        item = ngx_queue_data(q, ngx_mesh_pool_item_t, chain);
+
+        if (ngx_mesh_pool_equal(item, key, hash)) {
+            oldest = item;
+            n++;
+        }
+    }
+
+    if (n < NGX_MESH_POOL_KEY_MAX) {
+        oldest = NULL;
+    }
+
+    if (oldest == NULL && ngx_queue_empty(&ngx_mesh_pool_free)) {
+        q = ngx_queue_last(&ngx_mesh_pool_ages);
+        oldest = ngx_queue_data(q, ngx_mesh_pool_item_t, age);
+    }
+
+    if (oldest) {
+        ngx_mesh_pool_unlink(oldest);
+        ngx_mesh_pool_close(oldest->connection);
+    }
+
+    q = ngx_queue_head(&ngx_mesh_pool_free);
+    ngx_queue_remove(q);
+
+    return ngx_queue_data(q, ngx_mesh_pool_item_t, chain);
+}
+
+
+static void
+ngx_mesh_pool_unlink(ngx_mesh_pool_item_t *item)
+{
+    ngx_queue_remove(&item->age);
+    ngx_queue_remove(&item->chain);
+    ngx_queue_insert_head(&ngx_mesh_pool_free, &item->chain);
+
+    ngx_mesh_count(NGX_MESH_C_pool_idle, -1);
+}
+
+
+static ngx_uint_t
+ngx_mesh_pool_alive(ngx_connection_t *c)
+{
+    int     n;
+    u_char  buf[1];
+
+    if (c->close
+        || c->read->eof || c->read->error || c->read->timedout
+        || c->write->error || c->write->timedout)
+    {
+        return 0;
+    }
+
+    n = recv(c->fd, buf, 1, MSG_PEEK);
+
+    return n == -1 && ngx_socket_errno == NGX_EAGAIN;
+}
+
+
+static void
+ngx_mesh_pool_read_handler(ngx_event_t *rev)
+{
+    ngx_connection_t  *c;
+
+    c = rev->data;
+
+    if (!rev->timedout && ngx_mesh_pool_alive(c)) {
+        rev->ready = 0;
+
+        if (ngx_handle_read_event(rev, 0) == NGX_OK) {
+            return;
+        }
+    }
+
+    ngx_mesh_pool_unlink(c->data);
+    ngx_mesh_pool_close(c);
+}
+
+
+static void
+ngx_mesh_pool_dummy_handler(ngx_event_t *wev)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_EVENT, wev->log, 0,
+                   "mesh pool dummy handler");
+}

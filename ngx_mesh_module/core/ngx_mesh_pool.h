@@ -1,0 +1,52 @@
+
+/*
+ * Copyright (C) ngx-mesh authors
+ */
+
+
+#ifndef _NGX_MESH_POOL_H_INCLUDED_
+#define _NGX_MESH_POOL_H_INCLUDED_
+
+/*
+ * Idle connections to endpoints, of one worker.  A connection is used again
+ * only for exactly the key it was parked with: a pod's address may belong to
+ * another identity a minute later.  Protocol neutral.
+ */
+
+#include <ngx_mesh.h>
+
+
+#define NGX_MESH_POOL_MAX         256    /* of a worker */
+#define NGX_MESH_POOL_KEY_MAX     64     /* with one key */
+#define NGX_MESH_POOL_IDLE_MS     60000
+
+
+typedef struct {
+    struct sockaddr          *sockaddr;
+    socklen_t                 socklen;
+    ngx_str_t                 identity;   /* len 0: plaintext */
+    uint64_t                  generation; /* ngx_mesh_tls_generation() or 0 */
+    ngx_uint_t                protocol;   /* MESH_PROTO_.. */
+} ngx_mesh_pool_key_t;
+
+
+/* the connection used last that is still alive, ready for use, or NULL */
+ngx_connection_t *ngx_mesh_pool_take(const ngx_mesh_pool_key_t *key,
+    ngx_log_t *log);
+
+/*
+ * Takes c over, with nothing unread or unsent in it; the oldest makes room.
+ * key->identity must live as long as c->pool.  NGX_DECLINED: c is readable or
+ * dead and stays the caller's.
+ */
+ngx_int_t ngx_mesh_pool_park(const ngx_mesh_pool_key_t *key,
+    ngx_connection_t *c);
+
+/* closes a connection that was taken */
+void ngx_mesh_pool_close(ngx_connection_t *c);
+
+/* closes those of an older generation than this one */
+void ngx_mesh_pool_expire(uint64_t generation);
+
+
+#endif /* _NGX_MESH_POOL_H_INCLUDED_ */

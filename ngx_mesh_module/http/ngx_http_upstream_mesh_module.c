@@ -1,0 +1,629 @@
+
+/*
+ * Copyright (C) ngx-mesh authors
+ */
+
+
+/*
+ * mesh_balancer in an http upstream{}: hooks proxy_pass.  One try is one
+ * get() .. free(); everything is decided there and in set_session(), never
+ * by looking at u->peer.data from outside, which on 1.29.7 and later may be
+ * another module's.  TLS is switched on per endpoint (u->ssl), with a copy
+ * of the location's upstream configuration that carries our context.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include <ngx_http_mesh.h>
+#include <ngx_mesh_link.h>
+#include <ngx_mesh_metrics.h>
+#include <ngx_mesh_pool.h>
+#include <ngx_mesh_tls.h>
+
+
+/* the copy is made by each worker at its first request of the location */
+
+typedef struct {
+    ngx_http_upstream_conf_t   *original;
+    ngx_http_upstream_conf_t    upstream;
+} ngx_http_upstream_mesh_loc_conf_t;
+
+
+typedef struct {
+    ngx_http_request_t         *request;
+    ngx_http_mesh_ctx_t        *ctx;
+    ngx_mesh_target_t           target;
+    uint64_t                    generation;  /* of the try's connection */
+    ngx_int_t                 (*process_header)(ngx_http_request_t *r);
+    unsigned                    fresh:1;     /* no pooled connection again */
+} ngx_http_upstream_mesh_peer_t;
+
+
+static ngx_int_t ngx_http_upstream_mesh_init(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_int_t ngx_http_upstream_mesh_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_http_upstream_conf_t *ngx_http_upstream_mesh_conf(
+    ngx_http_request_t *r);
+static ngx_int_t ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc,
+    void *data);
+static ngx_connection_t *ngx_http_upstream_mesh_pooled(
+    ngx_http_upstream_mesh_peer_t *mp, ngx_peer_connection_t *pc);
+static void ngx_http_upstream_mesh_free(ngx_peer_connection_t *pc,
+    void *data, ngx_uint_t state);
+static void ngx_http_upstream_mesh_count(ngx_http_upstream_mesh_peer_t *mp,
+    ngx_connection_t *c);
+static ngx_mesh_try_e ngx_http_upstream_mesh_failed(
+    ngx_http_upstream_mesh_peer_t *mp, ngx_peer_connection_t *pc,
+    ngx_uint_t sent);
+static const char *ngx_http_upstream_mesh_why(
+    ngx_http_upstream_mesh_peer_t *mp, ngx_connection_t *c,
+    ngx_uint_t sent);
+static void ngx_http_upstream_mesh_park(ngx_http_upstream_mesh_peer_t *mp,
+    ngx_peer_connection_t *pc);
+static void ngx_http_upstream_mesh_key(ngx_http_upstream_mesh_peer_t *mp,
+    ngx_mesh_pool_key_t *key);
+static uint64_t ngx_http_upstream_mesh_latency(
+    ngx_http_upstream_mesh_peer_t *mp, uint64_t now_us);
+static ngx_int_t ngx_http_upstream_mesh_process_header(
+    ngx_http_request_t *r);
+static ngx_int_t ngx_http_upstream_mesh_set_session(
+    ngx_peer_connection_t *pc, void *data);
+static void ngx_http_upstream_mesh_save_session(ngx_peer_connection_t *pc,
+    void *data);
+
+static char *ngx_http_upstream_mesh_balancer(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_upstream_mesh_init_main_conf(ngx_conf_t *cf,
+    void *conf);
+static void *ngx_http_upstream_mesh_create_loc_conf(ngx_conf_t *cf);
+
+
+static ngx_command_t  ngx_http_upstream_mesh_commands[] = {
+
+    { ngx_string("mesh_balancer"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_NOARGS,
+      ngx_http_upstream_mesh_balancer,
+      0,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_upstream_mesh_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    NULL,                                  /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    ngx_http_upstream_mesh_init_main_conf, /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_upstream_mesh_create_loc_conf, /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_upstream_mesh_module = {
+    NGX_MODULE_V1,
+    &ngx_http_upstream_mesh_module_ctx,    /* module context */
+    ngx_http_upstream_mesh_commands,       /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_upstream_mesh_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
+{
+    us->peer.init = ngx_http_upstream_mesh_init_peer;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_upstream_mesh_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_http_upstream_t            *u;
+    ngx_http_mesh_ctx_t            *ctx;
+    ngx_http_upstream_conf_t       *conf;
+    ngx_http_upstream_mesh_peer_t  *mp;
+
+    u = r->upstream;
+    ctx = ngx_http_mesh_get_ctx(r);
+
+    if (ctx == NULL || !ctx->located) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "\"mesh_balancer\" was used for a request that has no "
+                      "destination of the mesh");
+        return NGX_ERROR;
+    }
+
+    conf = ngx_http_upstream_mesh_conf(r);
+    mp = ngx_pcalloc(r->pool, sizeof(ngx_http_upstream_mesh_peer_t));
+
+    if (conf == NULL || mp == NULL) {
+        return NGX_ERROR;
+    }
+
+    mp->request = r;
+    mp->ctx = ctx;
+    mp->target = ctx->target;
+    mp->process_header = u->process_header;
+
+    ngx_http_set_ctx(r, mp, ngx_http_upstream_mesh_module);
+
+    u->conf = conf;
+    u->process_header = ngx_http_upstream_mesh_process_header;
+
+    u->peer.data = mp;
+    u->peer.get = ngx_http_upstream_mesh_get;
+    u->peer.free = ngx_http_upstream_mesh_free;
+    u->peer.tries = ngx_mesh_target_tries(&mp->target);
+    u->peer.set_session = ngx_http_upstream_mesh_set_session;
+    u->peer.save_session = ngx_http_upstream_mesh_save_session;
+
+    return NGX_OK;
+}
+
+
+/*
+ * next_upstream only lets the core ask again; whether there is another try is
+ * decided in free().  ssl_session_reuse is what makes it call set_session.
+ */
+
+static ngx_http_upstream_conf_t *
+ngx_http_upstream_mesh_conf(ngx_http_request_t *r)
+{
+    ngx_ssl_t                          *ssl;
+    ngx_http_upstream_conf_t           *conf;
+    ngx_http_upstream_mesh_loc_conf_t  *mlcf;
+
+    mlcf = ngx_http_get_module_loc_conf(r, ngx_http_upstream_mesh_module);
+    conf = &mlcf->upstream;
+    ssl = ngx_mesh_tls_client();
+
+    if (mlcf->original == r->upstream->conf && conf->ssl == ssl) {
+        return conf;
+    }
+
+    mlcf->original = r->upstream->conf;
+
+    *conf = *r->upstream->conf;
+
+    conf->next_upstream = NGX_HTTP_UPSTREAM_FT_ERROR
+                          |NGX_HTTP_UPSTREAM_FT_TIMEOUT;
+    conf->next_upstream_tries = 0;
+    conf->next_upstream_timeout = 0;
+
+    conf->ssl = ssl;
+    conf->ssl_session_reuse = 1;
+    conf->ssl_verify = 0;
+    conf->ssl_server_name = 0;
+    conf->ssl_certificate = NULL;
+
+    return conf;
+}
+
+
+static ngx_int_t
+ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_upstream_mesh_peer_t *mp = data;
+
+    ngx_uint_t            meshed;
+    ngx_mesh_flow_t      *flow;
+    ngx_http_upstream_t  *u;
+
+    pc->cached = 0;
+    pc->connection = NULL;
+
+    flow = &mp->ctx->flow;
+    u = mp->request->upstream;
+
+    if (ngx_mesh_target_next(&mp->target, ngx_mesh_now_us(), ngx_random())
+        != NGX_OK)
+    {
+        return NGX_BUSY;
+    }
+
+    pc->sockaddr = flow->endpoint->sockaddr;
+    pc->socklen = flow->endpoint->socklen;
+    pc->name = &flow->endpoint->name;
+
+    meshed = (flow->tls == NGX_MESH_TLS_MTLS);
+
+    if (meshed && (u->conf->ssl == NULL || flow->endpoint->identity.len == 0))
+    {
+        flow->reason = u->conf->ssl ? "no-identity" : "no-certificate";
+        return NGX_DECLINED;
+    }
+
+    u->ssl = meshed;
+    mp->generation = meshed ? ngx_mesh_tls_generation() : 0;
+
+    if (!mp->fresh) {
+        pc->connection = ngx_http_upstream_mesh_pooled(mp, pc);
+    }
+
+    if (pc->connection == NULL) {
+        return NGX_OK;
+    }
+
+    pc->cached = 1;
+    ngx_mesh_count(NGX_MESH_C_pool_reused, 1);
+
+    return NGX_DONE;
+}
+
+
+static ngx_connection_t *
+ngx_http_upstream_mesh_pooled(ngx_http_upstream_mesh_peer_t *mp,
+    ngx_peer_connection_t *pc)
+{
+    const char           *code;
+    ngx_mesh_peer_t      *peer;
+    ngx_connection_t     *c;
+    ngx_mesh_pool_key_t   key;
+
+    ngx_http_upstream_mesh_key(mp, &key);
+
+    for ( ;; ) {
+        c = ngx_mesh_pool_take(&key, pc->log);
+
+        if (c == NULL || key.identity.len == 0) {
+            return c;
+        }
+
+        peer = ngx_mesh_tls_peer(c);
+
+        if (peer && ngx_mesh_tls_peer_check(c, peer, ngx_time(), &code)
+                    == NGX_OK)
+        {
+            return c;
+        }
+
+        ngx_mesh_pool_close(c);
+    }
+}
+
+
+static void
+ngx_http_upstream_mesh_free(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state)
+{
+    ngx_http_upstream_mesh_peer_t *mp = data;
+
+    uint64_t              now_us;
+    ngx_uint_t            sent;
+    ngx_mesh_try_e        result;
+    ngx_http_upstream_t  *u;
+
+    u = mp->request->upstream;
+    sent = pc->connection && u->request_sent;
+    now_us = ngx_mesh_now_us();
+
+    result = NGX_MESH_TRY_UNKNOWN;
+
+    if (sent) {
+        ngx_http_upstream_mesh_count(mp, pc->connection);
+    }
+
+    if (state & NGX_PEER_FAILED) {
+        result = ngx_http_upstream_mesh_failed(mp, pc, sent);
+
+    } else if (u->state && u->state->header_time != (ngx_msec_t) -1) {
+        mp->ctx->flow.reason = NULL;
+        result = NGX_MESH_TRY_ANSWERED;
+    }
+
+    ngx_mesh_target_done(&mp->target, result,
+                         ngx_http_upstream_mesh_latency(mp, now_us), now_us);
+
+    if (result == NGX_MESH_TRY_ANSWERED) {
+        ngx_http_upstream_mesh_park(mp, pc);
+    }
+
+    if (pc->tries) {
+        pc->tries--;
+    }
+}
+
+
+/* what the request added to its connection */
+
+static void
+ngx_http_upstream_mesh_count(ngx_http_upstream_mesh_peer_t *mp,
+    ngx_connection_t *c)
+{
+    ngx_mesh_link_t  *link;
+
+    link = ngx_mesh_link_open(c->pool, &mp->ctx->flow);
+    if (link == NULL) {
+        return;
+    }
+
+    link->sent += c->sent;
+    link->received += mp->request->upstream->state->bytes_received;
+
+    if (c->read->timedout || c->write->timedout) {
+        link->err = NGX_ETIMEDOUT;
+
+    } else if (c->read->error || c->write->error) {
+        link->err = NGX_ECONNRESET;
+    }
+}
+
+
+/*
+ * Another endpoint may be tried as long as nothing was sent.  A pooled
+ * connection that ended before a byte came back had been closed by the peer:
+ * the core sends the request again if it may (tries++ for pc->cached), over a
+ * new connection.
+ */
+
+static ngx_mesh_try_e
+ngx_http_upstream_mesh_failed(ngx_http_upstream_mesh_peer_t *mp,
+    ngx_peer_connection_t *pc, ngx_uint_t sent)
+{
+    const char           *why;
+    ngx_connection_t     *c;
+    ngx_http_upstream_t  *u;
+
+    c = pc->connection;
+    u = mp->request->upstream;
+
+    if (c == NULL && mp->ctx->flow.reason) {
+        return NGX_MESH_TRY_UNKNOWN;       /* get() said why */
+    }
+
+    if (pc->cached
+        && u->state->bytes_received == 0
+        && !c->read->timedout
+        && !c->write->timedout)
+    {
+        mp->fresh = 1;
+        ngx_mesh_target_again(&mp->target);
+
+        mp->ctx->flow.reason = "upstream-closed";
+
+        return NGX_MESH_TRY_UNKNOWN;
+    }
+
+    why = ngx_http_upstream_mesh_why(mp, c, sent);
+    mp->ctx->flow.reason = why;
+
+    ngx_log_error(NGX_LOG_ERR, pc->log, 0,
+                  "mesh endpoint %V failed: %s%s", pc->name, why,
+                  sent || pc->tries < 2 ? "" : ", trying another one");
+
+    if (sent) {
+        pc->tries = 0;
+        pc->cached = 0;
+    }
+
+    return NGX_MESH_TRY_FAILED;
+}
+
+
+static const char *
+ngx_http_upstream_mesh_why(ngx_http_upstream_mesh_peer_t *mp,
+    ngx_connection_t *c, ngx_uint_t sent)
+{
+    ngx_uint_t  timedout;
+
+    if (ngx_mesh_tls_refused(c)) {
+        return "tls-refused";
+    }
+
+    timedout = c && (c->read->timedout || c->write->timedout);
+
+    if (!sent) {
+        return timedout ? "connect-timeout" : "connect-failed";
+    }
+
+    if (timedout) {
+        return "upstream-timeout";
+    }
+
+    return mp->request->upstream->state->bytes_received ? "upstream-invalid"
+                                                        : "upstream-closed";
+}
+
+
+static void
+ngx_http_upstream_mesh_park(ngx_http_upstream_mesh_peer_t *mp,
+    ngx_peer_connection_t *pc)
+{
+    ngx_connection_t     *c;
+    ngx_mesh_peer_t      *peer;
+    ngx_http_upstream_t  *u;
+    ngx_mesh_pool_key_t   key;
+
+    c = pc->connection;
+    u = mp->request->upstream;
+
+    if (c == NULL || !u->keepalive || !u->request_body_sent) {
+        return;
+    }
+
+    ngx_http_upstream_mesh_key(mp, &key);
+
+    if (key.identity.len) {
+        peer = ngx_mesh_tls_peer(c);
+
+        if (peer == NULL || mp->generation != ngx_mesh_tls_generation()) {
+            return;
+        }
+
+        key.identity = peer->id;           /* lives as long as c */
+    }
+
+    if (ngx_mesh_pool_park(&key, c) == NGX_OK) {
+        pc->connection = NULL;
+    }
+}
+
+
+static void
+ngx_http_upstream_mesh_key(ngx_http_upstream_mesh_peer_t *mp,
+    ngx_mesh_pool_key_t *key)
+{
+    ngx_mesh_endpoint_t  *endpoint;
+
+    endpoint = mp->ctx->flow.endpoint;
+
+    key->sockaddr = endpoint->sockaddr;
+    key->socklen = endpoint->socklen;
+    key->generation = mp->generation;
+    key->protocol = MESH_PROTO_HTTP1;
+
+    ngx_str_null(&key->identity);
+
+    if (mp->ctx->flow.tls == NGX_MESH_TLS_MTLS) {
+        key->identity = endpoint->identity;
+    }
+}
+
+
+/*
+ * From get() to the response's header, which the core knows to the
+ * millisecond: a response that ended within it is known better.
+ */
+
+static uint64_t
+ngx_http_upstream_mesh_latency(ngx_http_upstream_mesh_peer_t *mp,
+    uint64_t now_us)
+{
+    uint64_t              us, header_us;
+    ngx_http_upstream_t  *u;
+
+    u = mp->request->upstream;
+    us = now_us - mp->target.start_us;
+
+    if (u->state && u->state->header_time != (ngx_msec_t) -1) {
+        header_us = ((uint64_t) u->state->header_time + 1) * 1000;
+        us = ngx_min(us, header_us);
+    }
+
+    return us;
+}
+
+
+/* the first bytes of an answer: the connection stands, count it as open */
+
+static ngx_int_t
+ngx_http_upstream_mesh_process_header(ngx_http_request_t *r)
+{
+    ngx_connection_t               *c;
+    ngx_http_upstream_mesh_peer_t  *mp;
+
+    mp = ngx_http_get_module_ctx(r, ngx_http_upstream_mesh_module);
+    c = r->upstream->peer.connection;
+
+    (void) ngx_mesh_link_open(c->pool, &mp->ctx->flow);
+
+    /* the proxy module changes the handler itself from here on */
+
+    r->upstream->process_header = mp->process_header;
+
+    return r->upstream->process_header(r);
+}
+
+
+static ngx_int_t
+ngx_http_upstream_mesh_set_session(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_upstream_mesh_peer_t *mp = data;
+
+    return ngx_mesh_tls_expect(pc->connection,
+                               &mp->ctx->flow.endpoint->identity,
+                               MESH_ALPN_HTTP1);
+}
+
+
+static void
+ngx_http_upstream_mesh_save_session(ngx_peer_connection_t *pc, void *data)
+{
+    /* no resumption: it would not verify the peer again */
+}
+
+
+static char *
+ngx_http_upstream_mesh_balancer(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_upstream_server_t    *us;
+    ngx_http_upstream_srv_conf_t  *uscf;
+
+    uscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_upstream_module);
+
+    if (uscf->peer.init_upstream) {
+        return "is duplicate or follows another balancer";
+    }
+
+    uscf->peer.init_upstream = ngx_http_upstream_mesh_init;
+    uscf->flags = NGX_HTTP_UPSTREAM_CREATE;
+
+    /* nginx wants a server; this one has no address and is never used */
+
+    us = ngx_array_push(uscf->servers);
+    if (us == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(us, sizeof(ngx_http_upstream_server_t));
+    ngx_str_set(&us->name, "mesh");
+    us->down = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+/* 1.29.7 and later wrap each upstream with keepalive: unwrap ours */
+
+static char *
+ngx_http_upstream_mesh_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_uint_t                       i;
+    ngx_http_upstream_srv_conf_t   **uscfp;
+    ngx_http_upstream_main_conf_t   *umcf;
+
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+        if (uscfp[i]->peer.init_upstream == ngx_http_upstream_mesh_init) {
+            uscfp[i]->peer.init = ngx_http_upstream_mesh_init_peer;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_upstream_mesh_create_loc_conf(ngx_conf_t *cf)
+{
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->original = NULL;
+     */
+
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_upstream_mesh_loc_conf_t));
+}
