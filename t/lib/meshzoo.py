@@ -307,3 +307,13 @@ def cmdline(pid):
             return stream.read().replace(b"\0", b" ").decode("latin-1")
     except OSError:
         return ""                         # it has ended
+
+
+def identity_with(*options):
+    """conf/local's CA with more options, as a file of manifests to apply"""
+    path = os.path.join(meshtap.TREE, "conf", "local", "10-identity.yaml")
+    with open(path, encoding="utf-8") as stream:
+        text = stream.read()
+    mark = "        - --trust-domain=cluster.local\n"
+    return text.replace(mark, mark + "".join(f"        - {option}\n"
+                                             for option in options))
