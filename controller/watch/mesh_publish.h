@@ -1,0 +1,62 @@
+
+/*
+ * Copyright (C) ngx-mesh authors
+ */
+
+
+#ifndef _MESH_PUBLISH_H_INCLUDED_
+#define _MESH_PUBLISH_H_INCLUDED_
+
+/*
+ * The writer of Redis: claims an epoch, writes all documents signed, then
+ * each change as one script call, and looks that Redis still holds what was
+ * written.  Redis may be wiped, restarted or tampered with at any moment.
+ */
+
+#include <mesh_core.h>
+
+#include <event2/event.h>
+
+
+#define MESH_PUBLISH_TOMBSTONE_S  3600     /* how long a deletion is told */
+
+
+typedef struct mesh_publish_s  mesh_publish_t;
+
+
+typedef struct {
+    struct event_base  *base;
+    const char         *redis;           /* as in mesh_redis_conf_t */
+    const char         *user;
+    const char         *password_file;
+    const char         *identity;        /* SPIFFE ID of the one writer */
+    const char         *state_dir;       /* the highest epoch used, on disk */
+    unsigned            tombstone_s;     /* 0: MESH_PUBLISH_TOMBSTONE_S */
+
+    /* a newer writer holds the mesh by right: nothing is written any more */
+    void              (*superseded)(void *data, uint64_t epoch);
+    void               *data;
+} mesh_publish_conf_t;
+
+
+/* conf and its strings are copied; NULL: *err */
+mesh_publish_t *mesh_publish_new(const mesh_publish_conf_t *conf,
+    mesh_err_t *err);
+void mesh_publish_free(mesh_publish_t *publish);
+
+/*
+ * The leaf that vouches for the signer (PEM), and the bundle that a signer
+ * found in Redis is checked with.  Given again at each renewal.
+ */
+void mesh_publish_leaf(mesh_publish_t *publish, const char *key,
+    const char *chain, const char *trust);
+
+/* a document; body NULL: it is gone */
+void mesh_publish_put(mesh_publish_t *publish, const char *key,
+    const char *body);
+
+/* all documents have been put once: writing may begin */
+void mesh_publish_start(mesh_publish_t *publish);
+
+
+#endif /* _MESH_PUBLISH_H_INCLUDED_ */
