@@ -7,6 +7,7 @@ import asyncio
 import copy
 import os
 import shutil
+import time
 
 from . import addresses
 from . import containers
@@ -17,7 +18,7 @@ from . import network
 from . import objects
 from . import volumes
 
-SIDECAR_GRACE = 10.0       # s that a sidecar has after the last app ended
+SIDECAR_GRACE = 2.0        # s that a sidecar has at least, as kubelet
 RETRY = 0.2
 
 
@@ -175,11 +176,16 @@ class Pod:
         self.node.sync_now()
 
     async def terminate(self, grace):
-        """After doom(): apps first, then sidecars, the last one first."""
+        """
+        After doom(): apps first, then sidecars, the last one first; these
+        have what the apps left of grace.
+        """
+        end = time.monotonic() + grace
         try:
             await asyncio.gather(*[c.stop(grace) for c in self.apps])
             for container in reversed(self.init):
-                await container.stop(min(grace, SIDECAR_GRACE))
+                await container.stop(max(end - time.monotonic(),
+                                         SIDECAR_GRACE))
             if self.task and not self.task.done():
                 self.task.cancel()
         finally:

@@ -10,6 +10,7 @@ import signal
 import sys
 
 MAX_HEAD = 16384
+LINGER = 1.0               # s to go on after TERM, while the endpoint leaves
 
 
 def log(text):
@@ -77,6 +78,7 @@ class Server:
         loop.add_signal_handler(signal.SIGTERM, ended.set)
 
         await ended.wait()
+        await asyncio.sleep(LINGER)
 
         # the sidecar ends after us: let what is in flight finish
 
