@@ -45,6 +45,7 @@ def up(args):
             raise client.Failed(f"{absent[0]} is not there: run auto/build")
         control = manifests.load_path(
             os.path.join(layout.tree, "conf", "local"))
+        control, given = merge(control, given)
 
     if os.geteuid() != 0:
         raise client.Failed("must be root: it makes namespaces")
@@ -79,6 +80,13 @@ def up(args):
         raise
 
     return 0
+
+
+def merge(control, given):
+    """An object of the control plane that is also given is the given one."""
+    mine = {manifests.key(obj): obj for obj in given}
+    control = [mine.pop(manifests.key(obj), obj) for obj in control]
+    return control, [obj for obj in given if manifests.key(obj) in mine]
 
 
 def load(paths):
