@@ -114,7 +114,12 @@ sub must {
 sub setup_network {
     must(qw(ip link set lo up));
     must(qw(ip addr add), "$POD4/32", qw(dev lo));
-    must(qw(ip -6 addr add), "$POD6/128", qw(dev lo));
+
+    # what is listened on: a local route is not enough for IPv6
+
+    for ($POD6, map { "fd00:244:1::$_" } 9 .. 11) {
+        must(qw(ip -6 addr add), "$_/128", qw(dev lo nodad));
+    }
 
     for my $net ('10.0.0.0/8', '203.0.113.0/24') {
         must(qw(ip route add local), $net, qw(dev lo src), $POD4);
@@ -244,6 +249,79 @@ sub use_cert {
     rename "$identity/next", "$identity/current" or die "rename: $!";
 
     return $epoch;
+}
+
+
+# a shop, as text: web is this pod; cart has a sidecar, old has none, both
+# have pods at 10.244.1.9, .10, .11 and fd00:244:1::9; each service has a port
+# 80 for HTTP/1, 90 that nobody declared, 6379 opaque, 443 the application's
+# own TLS.  Options: generation, complete, unknown, and extra text.
+
+sub shop {
+    my (%opt) = @_;
+    my $generation = $opt{generation} // 1;
+    my $complete = $opt{complete} // 'on';
+    my $unknown = $opt{unknown} // 'refuse';
+    my $extra = $opt{extra} // '';
+    my @ports = ([80, 8080, 'http1'], [90, 9090, 'detect'],
+                 [443, 8443, 'tls'], [6379, 6379, 'opaque']);
+    my ($pods, $services) = ('', '');
+
+    for (['cart', 9, '10.96.14.7', 'fd00:96::7'],
+         ['old', 10, '10.96.14.8', 'fd00:96::8'])
+    {
+        my ($name, $n, $vip4, $vip6) = @$_;
+        my $meshed = $name eq 'cart'
+                   ? 'identity ' . spiffe($name) . '; meshed on;' : '';
+
+        $pods .= "mesh_workload shop/$name-1 { $meshed service_account $name;"
+               . " address 10.244.1.$n; address fd00:244:1::$n;"
+               . " owner deployment/$name; node n1; zone a; }\n";
+
+        for (@ports) {
+            my ($port, $target, $protocol) = @$_;
+            my @pods = ("10.244.1.$n:$target", "[fd00:244:1::$n]:$target");
+
+            @pods = ($pods[0]) if $port != 80;
+
+            $services .= "mesh_service shop/$name:$port {"
+                       . " address $vip4:$port; address [$vip6]:$port;"
+                       . " protocol $protocol;"
+                       . join('', map { " endpoint $_ workload=shop/$name-1;" }
+                                  @pods)
+                       . " }\n";
+        }
+    }
+
+    return <<END;
+generation $generation;
+complete $complete;
+unknown_in_cluster $unknown;
+trust_domain cluster.local;
+networks 10.0.0.0/8 fd00::/8;
+self shop/web-1;
+
+mesh_workload shop/web-1 {
+    identity @{[spiffe('web')]};
+    meshed on;
+    service_account web;
+    address 10.244.0.5;
+    address fd00:244::5;
+    owner deployment/web;
+    node n1;
+    zone a;
+    port 8080 http1;
+    port 6379 opaque;
+}
+
+$pods
+$services
+mesh_service shop/empty:80 { address 10.96.14.9:80; protocol http1; }
+
+nobody 10.96.14.99:80;
+
+$extra
+END
 }
 
 
@@ -543,7 +621,7 @@ sub read_response {
         while (1) {
             my $line = '';
             $line .= read_some($s, 1) while $line !~ /\n/;
-            my $n = hex $line;
+            my $n = hex $line =~ s/\s+$//r;
             $body .= read_some($s, $n);
             read_some($s, 2);
             last if !$n;
@@ -626,7 +704,8 @@ END {
             Test::More::diag($self->error_log());
         }
 
-        remove_tree($self->{dir}) if $self->{temporary};
+        remove_tree($self->{dir})
+            if $self->{temporary} && !$ENV{MESH_TEST_KEEP};
     }
 
     $? = $status;

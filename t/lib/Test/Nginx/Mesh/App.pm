@@ -47,6 +47,7 @@ sub new {
     $self->{pid} = fork // die "fork: $!";
     return $self if $self->{pid};
 
+    setpgrp;
     $SIG{CHLD} = 'IGNORE';
     $SIG{PIPE} = 'IGNORE';
     $SIG{TERM} = 'DEFAULT';
@@ -68,11 +69,13 @@ sub new {
 }
 
 
+# ends it with all its connections
+
 sub stop {
     my ($self) = @_;
     my $pid = delete $self->{pid} or return;
 
-    kill 'TERM', $pid;
+    kill 'TERM', -$pid, $pid;
     waitpid $pid, 0;
 }
 
@@ -155,12 +158,13 @@ sub serve_http {
     my $text = '';
 
     while (1) {
-        while ($text !~ s/\A(.*?)\r\n\r\n//s) {
-            my $n = $s->sysread($text, 65536, length $text);
-            return if !$n;
+        my $end;
+
+        while (($end = index $text, "\r\n\r\n") < 0) {
+            return if !$s->sysread($text, 65536, length $text);
         }
 
-        my $head = $1;
+        my $head = substr $text, 0, $end + 4, '';
         my ($method, $uri) = $head =~ /^(\S+) (\S+)/;
         my ($length) = $head =~ /^content-length:\s*(\d+)/mi;
 
