@@ -471,7 +471,9 @@ sub workers {
     my ($self) = @_;
     my $children = slurp("/proc/$self->{pid}/task/$self->{pid}/children");
 
-    return sort { $a <=> $b } split ' ', $children;
+    my @workers = sort { $a <=> $b } split ' ', $children;
+
+    return @workers;
 }
 
 
