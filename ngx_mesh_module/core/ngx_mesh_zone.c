@@ -453,7 +453,8 @@ ngx_mesh_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (size > NGX_MAX_UINT32_VALUE) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "zone \"%V\" is too large", &value[1]);
+                           "zone \"%V\" is too large, it must be "
+                           "less than 4g", &value[1]);
         return NGX_CONF_ERROR;
     }
 
