@@ -34,7 +34,7 @@ def up(workers):
 
 
 def down():
-    subprocess.run([LOCAL, "down"], check=False)
+    subprocess.run([LOCAL, "down", "--now"], check=False)
 
 
 def watch(shop):
@@ -52,7 +52,7 @@ def watch(shop):
             f"with a sidecar; the last {WINDOW} s by their /metrics\n\n"
             f"{text}\n\n"
             f"{table.LOCK} mutual TLS, both identities verified; \"open\": "
-            "plaintext, as the client has no sidecar\n"
+            "plaintext: kubelet's probes and clients without a sidecar\n"
             "Ctrl-C ends it; auto/local status, exec, logs work meanwhile\n")
         sys.stdout.flush()
         time.sleep(1)
@@ -112,11 +112,13 @@ def still(shop):
     """
     for _ in range(STILL_TRIES):
         before = shops.read_logs(shop.pods)
+        probes = shop.probe_answers()
         first = shop.scrape()
         scrape = shop.scrape()
         after = shops.read_logs(shop.pods)
-        if same(before, after) and requests(first) == requests(scrape):
-            return checks.Truth(shop.pods, scrape, after)
+        if same(before, after) and requests(first) == requests(scrape) \
+                and probes == shop.probe_answers():
+            return checks.Truth(shop.pods, scrape, after, probes)
         time.sleep(0.05)
     raise client.Failed("the shop does not come to rest")
 

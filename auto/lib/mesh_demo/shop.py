@@ -51,6 +51,17 @@ class Shop:
                  for pod in self.pods if pod.meshed}
         return Scrape(time.monotonic(), found)
 
+    def probe_answers(self):
+        """(namespace, name) -> status -> kubelet's probes so answered."""
+        found = {}
+        for pod in self.cluster.call("status")["pods"]:
+            sums = collections.Counter()
+            for container in pod["containers"]:
+                if container["kind"] == "app":
+                    sums.update(container["probe_answers"])
+            found[(pod["namespace"], pod["name"])] = sums
+        return found
+
     def signal(self, pod, number):
         self.cluster.call("signal", namespace=pod.namespace, pod=pod.name,
                           container=None, number=number)
@@ -74,7 +85,8 @@ class Log:
 
     def __init__(self, path):
         self.served = collections.Counter()    # (status, agent)
-        self.sent = collections.Counter()      # (authority, status)
+        self.sent = collections.Counter()      # (service, status)
+        self.refused = collections.Counter()   # service: the mesh answered
         self.opened = collections.Counter()    # authority
         self.last = ""
 
@@ -89,7 +101,9 @@ class Log:
         if words[0] == "served":
             self.served[(words[3], words[4])] += 1
         elif words[0] == "sent" and words[4] != "0":
-            self.sent[(service_of(words[1]), words[4])] += 1
+            service = service_of(words[1])
+            self.sent[(service, words[4])] += 1
+            self.refused[service] += words[5] != "-"
         elif words[0] == "opened":
             self.opened[service_of(words[1])] += 1
 

@@ -32,27 +32,22 @@ class Edge:
         self.clients = set()
         self.servers = set()
         self.connections = 0
-        self.bytes = 0
 
     def add_http(self, samples, labels):
         """labels: of one request_total series."""
-        keys = {key: value for key, value in labels.items()}
         self.tls.add(labels.get("tls", ""))
 
-        for word in ("success", "failure"):
-            count = samples.sum("response_total", classification=word, **keys)
-            setattr(self, word, getattr(self, word) + count)
-
+        self.success += samples.sum("response_total",
+                                    classification="success", **labels)
+        self.failure += samples.sum("response_total",
+                                    classification="failure", **labels)
         for bucket, value in samples.find("response_latency_ms_bucket",
-                                          **keys):
+                                          **labels):
             self.buckets[float(bucket["le"])] += value
 
-    def add_tcp(self, samples, labels, connections):
+    def add_tcp(self, labels, connections):
         self.tls.add(labels.get("tls", ""))
         self.connections += connections
-        keys = {key: value for key, value in labels.items()}
-        self.bytes += samples.sum("tcp_write_bytes_total", **keys) \
-            + samples.sum("tcp_read_bytes_total", **keys)
 
     def lock(self):
         if self.tls == {"true"}:
@@ -79,7 +74,9 @@ def _outbound(found, pod, recent, samples):
     http = set()
     source = f"{pod.namespace}/{pod.workload}"
 
-    for labels, _ in recent.find("request_total", direction="outbound"):
+    for labels, count in recent.find("request_total", direction="outbound"):
+        if count == 0:
+            continue                      # of before the window
         target = target_of(labels)
         http.add(target)
         edge = found[(source, target)]
@@ -91,17 +88,19 @@ def _outbound(found, pod, recent, samples):
                                             direction="outbound",
                                             peer="dst"):
         target = target_of(labels)
-        if target in http:
+        if target in http or not labels.get("dst_service"):
             continue
         edge = found[(source, target)]
-        edge.add_tcp(recent, labels, connections)
+        edge.add_tcp(labels, connections)
         if labels.get("server_id"):
             edge.servers.add(labels["server_id"])
 
 
 def _inbound(found, pod, recent):
-    for labels, _ in recent.find("request_total", direction="inbound",
-                                 tls="no_identity"):
+    for labels, count in recent.find("request_total", direction="inbound",
+                                     tls="no_identity"):
+        if count == 0:
+            continue
         edge = found[(STRANGER, f"{pod.namespace}/{pod.workload}")]
         edge.add_http(recent, labels)
 
@@ -144,8 +143,7 @@ def rows(newest, oldest):
             figures += [_millis(metrics.quantile(edge.buckets, share))
                         for share in (0.5, 0.95, 0.99)]
         else:
-            figures = ["tcp", f"{edge.bytes / seconds / 1000:.1f} kB/s",
-                       "-", "-", "-"]
+            figures = ["tcp", f"{edge.connections:.0f} open", "-", "-", "-"]
         result.append(Row(source, target, *figures, _names(edge.clients),
                           _names(edge.servers), edge.lock()))
     return result

@@ -5,6 +5,7 @@ network namespace of its pod.
 """
 
 import asyncio
+import collections
 import os
 import signal
 import time
@@ -37,6 +38,7 @@ class Container:
         self.started = False              # startup probe passed
         self.ready = False
         self.restarts = 0
+        self.probe_answers = collections.Counter()     # HTTP status
         self.last_code = None
         self.reason = "ContainerCreating"
         self.stopping = False

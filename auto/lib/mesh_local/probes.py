@@ -172,11 +172,12 @@ async def _http(container, spec):
         words = line.split()
         if len(words) < 2 or not words[1].isdigit():
             return f"not an HTTP answer: {line.strip()[:60]!r}"
+        container.probe_answers[words[1]] += 1
         body = await reader.read(4096)
         if 200 <= int(words[1]) < 400:
             return None
         text = body.partition(b"\r\n\r\n")[2].decode("latin-1").strip()
-        return f"status {words[1]}: {text[:200]}"
+        return f"status {words[1]}: {text.splitlines()[:1]}"
     finally:
         writer.close()
 

@@ -200,7 +200,9 @@ class Supervisor:
                 "containers": [{
                     "name": c.name, "kind": c.kind, "pid": c.pid,
                     "ready": c.ready, "restarts": c.restarts,
-                    "reason": c.reason, "log": c.log} for c in pod.all()]})
+                    "reason": c.reason, "log": c.log,
+                    "probe_answers": dict(c.probe_answers)}
+                    for c in pod.all()]})
 
         services = [{
             "namespace": service.namespace, "name": service.name,

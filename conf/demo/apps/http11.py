@@ -140,6 +140,7 @@ class Client:
 
     async def call(self, method, path, body=b""):
         """(status, body); status 0: there was no answer."""
+        error = "-"
         while True:
             reader = writer = None
             reused = bool(self.idle)
@@ -149,7 +150,7 @@ class Client:
                 else:
                     reader, writer = await asyncio.open_connection(
                         self.host, self.port, family=self.family)
-                status, answer, keep = await self.exchange(
+                status, answer, keep, error = await self.exchange(
                     reader, writer, method, path, body)
                 break
             except Closed:
@@ -158,8 +159,8 @@ class Client:
                     status, answer, keep = 0, b"no answer", False
                     break
             except (OSError, ValueError,
-                    asyncio.IncompleteReadError) as error:
-                status, answer, keep = 0, str(error).encode(), False
+                    asyncio.IncompleteReadError) as failure:
+                status, answer, keep = 0, str(failure).encode(), False
                 break
 
         if keep:
@@ -167,8 +168,9 @@ class Client:
         elif writer is not None:
             writer.close()
 
-        note = "" if status else " " + answer.decode("latin-1")
-        log(f"sent {self.authority} {method} {path} {status}{note}")
+        if status == 0:
+            error = answer.decode("latin-1")
+        log(f"sent {self.authority} {method} {path} {status} {error}")
         return status, answer
 
     async def exchange(self, reader, writer, method, path, body):
@@ -183,7 +185,8 @@ class Client:
         answer = await read_body(reader, headers, to_end=True)
         keep = keeps(headers) and ("content-length" in headers
                                    or "transfer-encoding" in headers)
-        return int(words[1]), answer, keep
+        error = headers.get("mesh-error", "-").partition(";")[0]
+        return int(words[1]), answer, keep, error
 
 
 def main(coroutine):

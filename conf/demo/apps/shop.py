@@ -11,7 +11,7 @@ import http11
 import resp
 
 ITEMS = ["apples", "bread", "cheese", "dates", "eggs"]
-DECLINED_EVERY = 20        # one order in so many is refused, with 503
+DECLINED_EVERY = 10        # one order in so many is refused, with 503
 
 
 def peer(name):
