@@ -922,7 +922,18 @@ ngx_mesh_tls_refused(ngx_connection_t *c)
 
     check = SSL_get_ex_data(c->ssl->connection, ngx_mesh_tls_ssl_index);
 
-    return check && check->refused;
+    if (check == NULL) {
+        return 0;
+    }
+
+    /* what is not TLS at all ends a handshake without an alert */
+
+    if (!check->refused && !c->ssl->handshaked && c->read->error) {
+        check->refused = 1;
+        ngx_mesh_count(NGX_MESH_C_tls_refused_client, 1);
+    }
+
+    return check->refused;
 }
 
 

@@ -62,8 +62,9 @@ char *ngx_mesh_tls_files(ngx_conf_t *cf, ngx_array_t **certificates,
 ngx_str_t *ngx_mesh_tls_identity(void);
 
 /*
- * Did c's handshake fail on certificates: our verification, or a fatal alert
- * of the peer (which TLS 1.3 may send after our side was done)?
+ * Was c's client handshake refused: by our verification, by a fatal alert of
+ * the peer (which TLS 1.3 may send after our side was done), or because the
+ * other side does not speak TLS?
  */
 ngx_uint_t ngx_mesh_tls_refused(ngx_connection_t *c);
 
