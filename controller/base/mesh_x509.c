@@ -368,9 +368,12 @@ mesh_x509_add_extensions(X509 *cert, const mesh_x509_want_t *want,
         }
     }
 
-    /* an issuer that was given may have no key identifier to point to */
+    /*
+     * An issuer that was given may have no key identifier to point to.  The
+     * certificate itself is not asked: OpenSSL would keep what it sees now.
+     */
 
-    if (X509_get0_subject_key_id(from) == NULL) {
+    if (issuer != NULL && X509_get0_subject_key_id(issuer) == NULL) {
         return MESH_OK;
     }
 
