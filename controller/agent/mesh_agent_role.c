@@ -41,6 +41,7 @@
 #define MESH_AGENT_DEBOUNCE_MS   5         /* documents of a burst */
 #define MESH_AGENT_RECONNECT_MS  200       /* several workers start together */
 #define MESH_AGENT_STATIC_MS     1000      /* looks at the file of --static */
+#define MESH_AGENT_LOOK_MS       5000      /* looks at the state on disk */
 #define MESH_AGENT_DATAGRAMS     256       /* of one turn */
 
 
@@ -60,6 +61,7 @@ typedef struct {
     struct event         *datagrams;
     struct event         *state_timer;
     struct event         *reconnect_timer;
+    struct event         *look_timer;
     struct event         *signals[3];
 
     uint64_t              taken;           /* newest state that a worker has */
@@ -92,6 +94,7 @@ static void mesh_agent_documents(void *data, int urgent);
 static void mesh_agent_static(void *data);
 static void mesh_agent_write(evutil_socket_t fd, short what, void *data);
 static void mesh_agent_reconnect(evutil_socket_t fd, short what, void *data);
+static void mesh_agent_quit(void *data);
 static void mesh_agent_signal(evutil_socket_t fd, short what, void *data);
 static int mesh_agent_ready_identity(void *data, mesh_err_t *err);
 static int mesh_agent_ready_nginx(void *data, mesh_err_t *err);
@@ -169,6 +172,7 @@ static int
 mesh_agent_setup(mesh_agent_t *agent, int init, mesh_err_t *err)
 {
     size_t              i;
+    struct timeval      tv;
     mesh_agent_conf_t  *conf;
 
     static const int  signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -186,8 +190,16 @@ mesh_agent_setup(mesh_agent_t *agent, int init, mesh_err_t *err)
     agent->state_timer = evtimer_new(agent->base, mesh_agent_write, agent);
     agent->reconnect_timer = evtimer_new(agent->base, mesh_agent_reconnect,
                                          agent);
+    agent->look_timer = event_new(agent->base, -1, EV_PERSIST,
+                                  mesh_agent_write, agent);
 
-    if (agent->state_timer == NULL || agent->reconnect_timer == NULL) {
+    tv.tv_sec = MESH_AGENT_LOOK_MS / 1000;
+    tv.tv_usec = MESH_AGENT_LOOK_MS % 1000 * 1000;
+
+    if (agent->state_timer == NULL || agent->reconnect_timer == NULL
+        || agent->look_timer == NULL
+        || event_add(agent->look_timer, &tv) == -1)
+    {
         return mesh_err(err, "no timers");
     }
 
@@ -201,7 +213,8 @@ mesh_agent_setup(mesh_agent_t *agent, int init, mesh_err_t *err)
 
     if (agent->reload == NULL
         || (agent->drain = mesh_drain_new(agent->base, conf->drain_s,
-                                          agent->reload, err))
+                                          agent->reload, mesh_agent_quit,
+                                          agent, err))
            == NULL
         || (agent->ready = mesh_ready_new(agent->base, conf,
                                           mesh_agent_conditions, err))
@@ -257,7 +270,7 @@ static void
 mesh_agent_done(mesh_agent_t *agent)
 {
     size_t         i;
-    struct event  *events[6];
+    struct event  *events[7];
 
     mesh_subscribe_free(agent->subscribe);
     mesh_cert_free(agent->cert);
@@ -275,6 +288,7 @@ mesh_agent_done(mesh_agent_t *agent)
     events[3] = agent->signals[0];
     events[4] = agent->signals[1];
     events[5] = agent->signals[2];
+    events[6] = agent->look_timer;
 
     for (i = 0; i < mesh_nelts(events); i++) {
         if (events[i]) {
@@ -459,6 +473,10 @@ mesh_agent_take_state(mesh_agent_t *agent, char *text, pid_t pid)
         mesh_log(MESH_LOG_ERROR, 0, "worker %d: state %.200s", pid, text);
 
         (void) snprintf(agent->refused, sizeof(agent->refused), "%s", text);
+
+        /* somebody damaged the file: what differs from ours is replaced */
+
+        mesh_agent_documents(agent, 0);
     }
 
     if (mesh_reload_worker(agent->reload, pid)
@@ -600,6 +618,23 @@ mesh_agent_reconnect(evutil_socket_t fd, short what, void *data)
 
     if (agent->subscribe) {
         mesh_subscribe_start(agent->subscribe, "nginx has a new worker");
+    }
+}
+
+
+/* our own connections to Redis are sessions of a worker that shall end */
+
+static void
+mesh_agent_quit(void *data)
+{
+    mesh_agent_t  *agent;
+
+    agent = data;
+
+    (void) evtimer_del(agent->reconnect_timer);
+
+    if (agent->subscribe) {
+        mesh_subscribe_stop(agent->subscribe);
     }
 }
 

@@ -29,6 +29,8 @@ struct mesh_drain_s {
     struct event_base    *base;
     const mesh_reload_t  *reload;
     struct event         *timer;
+    mesh_drain_pt         quit;
+    void                 *data;
     int64_t               drain_ms;
     int64_t               due_ms;          /* of the next step */
     mesh_drain_e          step;
@@ -52,7 +54,8 @@ mesh_drain_now_ms(void)
 
 mesh_drain_t *
 mesh_drain_new(struct event_base *base, int64_t drain_s,
-    const mesh_reload_t *reload, mesh_err_t *err)
+    const mesh_reload_t *reload, mesh_drain_pt quit, void *data,
+    mesh_err_t *err)
 {
     mesh_drain_t  *drain;
 
@@ -60,6 +63,8 @@ mesh_drain_new(struct event_base *base, int64_t drain_s,
 
     drain->base = base;
     drain->reload = reload;
+    drain->quit = quit;
+    drain->data = data;
     drain->drain_ms = drain_s * 1000;
     drain->timer = event_new(base, -1, EV_PERSIST, mesh_drain_timer, drain);
 
@@ -135,6 +140,7 @@ mesh_drain_timer(evutil_socket_t fd, short what, void *data)
     case MESH_DRAIN_WAIT:
         drain->step = MESH_DRAIN_QUIT;
         drain->due_ms = now_ms + MESH_DRAIN_MS;
+        drain->quit(drain->data);
         mesh_drain_signal(drain, SIGQUIT);
         break;
 

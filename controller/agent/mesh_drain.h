@@ -27,9 +27,13 @@
 
 typedef struct mesh_drain_s  mesh_drain_t;
 
+/* nginx is about to get QUIT: close what would keep a worker alive */
+typedef void (*mesh_drain_pt)(void *data);
+
 
 mesh_drain_t *mesh_drain_new(struct event_base *base, int64_t drain_s,
-    const mesh_reload_t *reload, mesh_err_t *err);
+    const mesh_reload_t *reload, mesh_drain_pt quit, void *data,
+    mesh_err_t *err);
 void mesh_drain_free(mesh_drain_t *drain);
 
 /* SIGTERM; the second one ends the waiting */

@@ -464,7 +464,11 @@ mesh_reload_tested(mesh_reload_t *r, int status)
             }
         }
 
-        (void) mesh_err(&err, "nginx -t refuses it: %.400s", r->text);
+        (void) mesh_err(&err, "nginx -t (%s %d): %.400s",
+                        WIFSIGNALED(status) ? "signal" : "exit code",
+                        WIFSIGNALED(status) ? WTERMSIG(status)
+                                            : WEXITSTATUS(status),
+                        r->text);
     }
 
     mesh_reload_failed(r, err.text);

@@ -75,6 +75,7 @@ struct mesh_subscribe_s {
     struct event             *check;
     int                       gathering;
     unsigned                  dirty:1;     /* documents changed since told */
+    unsigned                  stopped:1;
 };
 
 
@@ -250,6 +251,10 @@ mesh_subscribe_start(mesh_subscribe_t *s, const char *why)
     struct timeval     tv;
     mesh_redis_conf_t  conf;
 
+    if (s->stopped) {
+        return;
+    }
+
     if (s->commands) {
         mesh_redis_reconnect(s->commands, why);
         mesh_redis_reconnect(s->channels, why);
@@ -281,6 +286,26 @@ mesh_subscribe_start(mesh_subscribe_t *s, const char *why)
     tv.tv_usec = MESH_SUBSCRIBE_CHECK_MS % 1000 * 1000;
 
     (void) event_add(s->check, &tv);
+}
+
+
+void
+mesh_subscribe_stop(mesh_subscribe_t *s)
+{
+    (void) evtimer_del(s->gather);
+    (void) event_del(s->check);
+
+    s->stopped = 1;
+
+    if (s->commands) {
+        mesh_redis_free(s->commands);
+        s->commands = NULL;
+    }
+
+    if (s->channels) {
+        mesh_redis_free(s->channels);
+        s->channels = NULL;
+    }
 }
 
 

@@ -50,6 +50,9 @@ void mesh_subscribe_free(mesh_subscribe_t *subscribe);
 /* connects, or connects anew: through the workers that are there now */
 void mesh_subscribe_start(mesh_subscribe_t *subscribe, const char *why);
 
+/* closes its connections for good; what is held stays */
+void mesh_subscribe_stop(mesh_subscribe_t *subscribe);
+
 /* 1: it was started once */
 int mesh_subscribe_started(const mesh_subscribe_t *subscribe);
 
