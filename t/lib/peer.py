@@ -5,7 +5,7 @@
                                    one request on it, or "-" to end
     peer.py serve KIND PORT        answers connections, one after the other
 
-KIND is http or tcp (a line, echoed).  The first line of standard input is a
+KIND is http or tcp (an echo).  The first line of standard input is a
 JSON object: {"cert": PEM, "key": PEM}, or {} for none.  Every event is one
 JSON object on standard output:
 
@@ -119,6 +119,13 @@ def read_until(sock, end):
     return data.decode("latin-1")
 
 
+def read_some(sock):
+    data = sock.recv(65536)
+    if not data:
+        raise OSError("end of file")
+    return data.decode("latin-1")
+
+
 def read_http(sock):
     text = read_until(sock, b"\r\n\r\n")
     head, body = text.split("\r\n\r\n", 1)
@@ -150,11 +157,11 @@ def serve(kind, port, given):
 
 
 def answer(plain, kind, ours):
-    end = b"\r\n\r\n" if kind == "http" else b"\n"
+    end = b"\r\n\r\n" if kind == "http" else None
     try:
         sock = ours.wrap_socket(plain, server_side=True)
         while True:
-            text = read_until(sock, end)
+            text = read_until(sock, end) if end else read_some(sock)
             tell("request", text=text)
             if kind == "http":
                 sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"

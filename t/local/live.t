@@ -74,7 +74,8 @@ def thousand_changes(t):
 
     before = workers()
     first = zoo.metrics("zoo/client").sum("mesh_state_generation")
-    load = zoo.load("zoo/client", "--http", "http://many.zoo/", "--rate",
+    load = zoo.load("zoo/client", "--http",
+                    f"http://{zoo.vip('zoo/many')}/", "--rate",
                     str(RATE), "--connections", "8", "--fresh", "20")
     sets = ([0], [1], [0, 1])
     start = time.monotonic()
@@ -96,7 +97,8 @@ def thousand_changes(t):
     apply(endpoint_slice([1]))
     name = zoo.pod("zoo/http", 1).split("/")[1]
     t.ok(meshtap.until(lambda: all(
-        name in zoo.ask("zoo/client", "http", "many.zoo:80", "last")[1]
+        name in zoo.ask("zoo/client", "http", f"{zoo.vip('zoo/many')}:80",
+                        "last")[1]
         for _ in range(4)), 10), "and the last change holds")
 
 

@@ -49,9 +49,10 @@ def idle_sidecar(t):
 
     for pid in pids:
         mine = frames(pid)
-        whole |= mine
-        t.note(f"{len(mine) * PAGE / 1e6:6.2f} MB  "
+        t.note(f"{len(mine) * PAGE / 1e6:6.2f} MB, "
+               f"{len(mine - whole) * PAGE / 1e6:5.2f} of them new  "
                f"{meshzoo.cmdline(pid)[:60]}")
+        whole |= mine
 
     if not t.ok(0 not in whole and len(pids) >= 4,
                 "page frames of init, run, master and worker can be read",

@@ -3,7 +3,8 @@
 """
 Who is refused: each defect of a certificate, HTTP and TCP, with us as the
 client and as the server, on fresh and pooled connections, and the same again
-after a rotation of the root.
+after a rotation of the root.  (A connection that has become "not yet valid"
+or lost its certificate does not exist; TCP sessions are never pooled.)
 """
 
 import os
