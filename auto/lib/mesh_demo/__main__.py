@@ -53,6 +53,7 @@ def watch(shop):
             f"{text}\n\n"
             f"{table.LOCK} mutual TLS, both identities verified; \"open\": "
             "plaintext: kubelet's probes and clients without a sidecar\n"
+            f"identities are below {table.PREFIX}\n"
             "Ctrl-C ends it; auto/local status, exec, logs work meanwhile\n")
         sys.stdout.flush()
         time.sleep(1)

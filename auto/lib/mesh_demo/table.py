@@ -9,7 +9,7 @@ import sys
 from . import metrics
 
 STRANGER = "(no identity)"
-PREFIX = "spiffe://"
+PREFIX = "spiffe://cluster.local/"         # left out on the screen
 
 LOCK = "\N{LOCK}" if (sys.stdout.encoding or "").lower().startswith("utf") \
     else "[mtls]"

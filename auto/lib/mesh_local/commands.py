@@ -417,6 +417,7 @@ def main(argv):
         options(one)
 
     parsed = parser.parse_args(argv)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)      # "| head" is fine
 
     try:
         return COMMANDS[parsed.verb][0](parsed)

@@ -82,6 +82,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self.ending = loop.create_future()
 
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # clients go away
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self.end)
         if self.owner_fd is not None:
