@@ -509,7 +509,8 @@ sub app {
 }
 
 
-# clients
+# clients: plain by default; cert or alpn make it a sidecar's mesh TLS, sni an
+# application's own TLS
 
 sub connect {
     my ($self, $address, %opt) = @_;
@@ -521,7 +522,7 @@ sub connect {
 
     $s->setsockopt(IPPROTO_TCP, TCP_NODELAY, 1);
 
-    return $s if !$opt{cert} && !$opt{alpn};
+    return $s if !$opt{cert} && !$opt{alpn} && !$opt{sni};
 
     my $ca = "$self->{dir}/ca";
     my %cert = !$opt{cert} ? () : (
@@ -529,11 +530,14 @@ sub connect {
         SSL_key_file => "$ca/$opt{cert}.key",
     );
 
-    IO::Socket::SSL->start_SSL($s, %cert,
+    my %what = $opt{sni} ? (SSL_hostname => $opt{sni}) : (
+        SSL_hostname => '',
+        SSL_alpn_protocols => ['mesh/1', $opt{alpn} // 'http/1.1'],
+    );
+
+    IO::Socket::SSL->start_SSL($s, %cert, %what,
         SSL_ca_file => "$ca/" . ($opt{ca} // 'root') . '.crt',
         SSL_verifycn_scheme => 'none',
-        SSL_alpn_protocols => ['mesh/1', $opt{alpn} // 'http/1.1'],
-        SSL_hostname => '',
     ) or die 'TLS: ' . IO::Socket::SSL::errstr() . "\n";
 
     return $s;

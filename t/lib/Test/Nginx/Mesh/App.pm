@@ -11,7 +11,8 @@ package Test::Nginx::Mesh::App;
 #     first    speaks first: "220 NAME\r\n", then echoes
 #
 # Option tls => 'cert' makes it speak mesh TLS with that certificate of dir/ca
-# and note who called.
+# and note who called; own_tls => 'cert' is an application's TLS, which asks
+# nobody for a certificate and notes the server name that it was called by.
 
 use strict;
 use warnings;
@@ -125,6 +126,17 @@ sub serve {
         my @san = $s->peer_certificate('subjectAltNames');
 
         $self->note("client $san[1] alpn " . $s->alpn_selected());
+
+    } elsif ($opt{own_tls}) {
+        my $ca = "$self->{dir}/ca";
+
+        IO::Socket::SSL->start_SSL($s,
+            SSL_server => 1,
+            SSL_cert_file => "$ca/$opt{own_tls}.pem",
+            SSL_key_file => "$ca/$opt{own_tls}.key",
+        ) or return $self->note('refused: ' . IO::Socket::SSL::errstr());
+
+        $self->note('server name ' . ($s->get_servername() // 'none'));
 
     } else {
         $self->note('plain');
