@@ -471,8 +471,10 @@ mesh_sign_check_chain(mesh_sign_t *sign, STACK_OF(X509) *chain,
 
     /* clocks differ: the skew is given to both ends of the leaf's life */
 
-    if (now > sign->not_after && now <= sign->not_after + MESH_SIGN_SKEW_S) {
-        now = sign->not_after;
+    if (now >= sign->not_after
+        && now <= sign->not_after + MESH_SIGN_SKEW_S)
+    {
+        now = sign->not_after - 1;         /* the second itself is over */
 
     } else if (now < not_before && now >= not_before - MESH_SIGN_SKEW_S) {
         now = not_before;
