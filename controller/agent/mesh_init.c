@@ -16,25 +16,19 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include <mesh_agent_conf.h>
 #include <mesh_file.h>
 #include <mesh_init.h>
+#include <mesh_init_listen.h>
+#include <mesh_init_scan.h>
 #include <mesh_log.h>
-#include <mesh_names.h>
 
 
-#define MESH_INIT_SOCKETS       8
-#define MESH_INIT_BACKLOG       511
 #define MESH_INIT_ARGS          128
 #define MESH_INIT_ENVS          1024
 #define MESH_INIT_BACKOFF_MIN   100
@@ -44,8 +38,6 @@
 #define MESH_INIT_SCAN_MAX      1000
 #define MESH_INIT_STOP_MS       125000     /* QUIT, then TERM, then KILL */
 #define MESH_INIT_KILL_MS       5000
-
-#define MESH_INIT_WORKER        "nginx: worker process"
 
 
 typedef enum {
@@ -69,41 +61,34 @@ typedef struct {
 
 
 typedef struct {
-    mesh_init_child_t   child[MESH_INIT_CHILDREN];
+    mesh_init_child_t    child[MESH_INIT_CHILDREN];
 
-    int                 sockets[MESH_INIT_SOCKETS];
-    int                 nsockets;
+    mesh_init_sockets_t  sockets;
 
-    int                 signals;           /* signalfd */
-    int                 run;               /* our end of the pair, or -1 */
-    sigset_t            mask;              /* of the children */
+    int                  signals;           /* signalfd */
+    int                  run;               /* our end of the pair, or -1 */
+    sigset_t             mask;              /* of the children */
 
-    int                 orphans;           /* workers without a master */
-    int64_t             scan_ms;           /* when to look again */
-    int64_t             scan_every_ms;
+    int                  orphans;           /* workers without a master */
+    int64_t              scan_ms;           /* when to look again */
+    int64_t              scan_every_ms;
 
-    int                 stopping;
-    int                 quit;              /* last signal sent to nginx */
-    int64_t             stop_ms;           /* when to send a harder one */
+    int                  stopping;
+    int                  quit;              /* last signal sent to nginx */
+    int64_t              stop_ms;           /* when to send a harder one */
 
-    char               *run_argv[MESH_INIT_ARGS];
-    char               *run_envp[MESH_INIT_ENVS];
-    char               *nginx_argv[8];
-    char               *nginx_envp[MESH_INIT_ENVS];
-    char                run_env[32];
-    char                nginx_env[16 * MESH_INIT_SOCKETS];
-    char                nginx_conf[256];
+    char                *run_argv[MESH_INIT_ARGS];
+    char                *run_envp[MESH_INIT_ENVS];
+    char                *nginx_argv[8];
+    char                *nginx_envp[MESH_INIT_ENVS];
+    char                 run_env[32];
+    char                 nginx_env[16 * MESH_INIT_SOCKETS];
+    char                 nginx_conf[256];
 } mesh_init_t;
 
 
 static int mesh_init_setup(mesh_init_t *init, mesh_agent_conf_t *conf,
     int argc, char **argv, mesh_err_t *err);
-static int mesh_init_sockets(mesh_init_t *init, mesh_agent_conf_t *conf,
-    mesh_err_t *err);
-static int mesh_init_listen(mesh_init_t *init, const char *ip, in_port_t port,
-    mesh_err_t *err);
-static int mesh_init_listen_unix(mesh_init_t *init, const char *path,
-    mesh_err_t *err);
 static int mesh_init_environment(char **envp, char *own, mesh_err_t *err);
 static void mesh_init_loop(mesh_init_t *init);
 static int mesh_init_timeout(mesh_init_t *init, int64_t now_ms);
@@ -119,7 +104,6 @@ static void mesh_init_exec(mesh_init_t *init, mesh_init_child_e which,
 static void mesh_init_message(mesh_init_t *init, int64_t now_ms);
 static void mesh_init_tell(mesh_init_t *init);
 static void mesh_init_stop_nginx(mesh_init_t *init, int64_t now_ms);
-static int mesh_init_scan(pid_t parent, int exact, int signo);
 
 
 static int64_t
@@ -172,7 +156,7 @@ static int
 mesh_init_setup(mesh_init_t *init, mesh_agent_conf_t *conf, int argc,
     char **argv, mesh_err_t *err)
 {
-    int                 i;
+    int                 i, n;
     sigset_t            set;
     mesh_init_child_t  *run, *nginx;
 
@@ -181,7 +165,7 @@ mesh_init_setup(mesh_init_t *init, mesh_agent_conf_t *conf, int argc,
     }
 
     if (mesh_file_mkdir(conf->run_dir, 0700, err) != MESH_OK
-        || mesh_init_sockets(init, conf, err) != MESH_OK
+        || mesh_init_sockets(&init->sockets, conf, err) != MESH_OK
         || mesh_init_environment(init->run_envp, init->run_env, err)
            != MESH_OK
         || mesh_init_environment(init->nginx_envp, init->nginx_env, err)
@@ -191,6 +175,13 @@ mesh_init_setup(mesh_init_t *init, mesh_agent_conf_t *conf, int argc,
            != MESH_OK)
     {
         return MESH_ERROR;
+    }
+
+    n = snprintf(init->nginx_env, sizeof(init->nginx_env), "NGINX=");
+
+    for (i = 0; i < init->sockets.n; i++) {
+        n += snprintf(init->nginx_env + n, sizeof(init->nginx_env) - n, "%d;",
+                      init->sockets.fd[i]);
     }
 
     init->run_argv[0] = "mesh-agent";
@@ -245,155 +236,6 @@ mesh_init_setup(mesh_init_t *init, mesh_agent_conf_t *conf, int argc,
     if (init->signals == -1) {
         return mesh_err_sys(err, errno, "signalfd() failed");
     }
-
-    return MESH_OK;
-}
-
-
-/* an address that this machine's kernel lacks is no fault: IPv6 may be off */
-
-static int
-mesh_init_sockets(mesh_init_t *init, mesh_agent_conf_t *conf, mesh_err_t *err)
-{
-    int     i;
-    char    path[sizeof(((struct sockaddr_un *) NULL)->sun_path)];
-    size_t  n;
-
-    static const struct {
-        const char  *ip;
-        in_port_t    port;
-    } listen[] = {
-        { "127.0.0.1", MESH_PORT_OUTBOUND },
-        { "::1",       MESH_PORT_OUTBOUND },
-        { "0.0.0.0",   MESH_PORT_INBOUND },
-        { "::",        MESH_PORT_INBOUND },
-        { "0.0.0.0",   MESH_PORT_ADMIN },
-        { "::",        MESH_PORT_ADMIN }
-    };
-
-    for (n = 0; n < mesh_nelts(listen); n++) {
-        if (mesh_init_listen(init, listen[n].ip, listen[n].port, err)
-            != MESH_OK)
-        {
-            return MESH_ERROR;
-        }
-    }
-
-    if (conf->redis) {
-        if (mesh_agent_path(conf, MESH_RUN_REDIS_SOCK, path, sizeof(path), err)
-            != MESH_OK
-            || mesh_init_listen_unix(init, path, err) != MESH_OK)
-        {
-            return MESH_ERROR;
-        }
-    }
-
-    n = snprintf(init->nginx_env, sizeof(init->nginx_env), "NGINX=");
-
-    for (i = 0; i < init->nsockets; i++) {
-        n += snprintf(init->nginx_env + n, sizeof(init->nginx_env) - n, "%d;",
-                      init->sockets[i]);
-    }
-
-    return MESH_OK;
-}
-
-
-static int
-mesh_init_listen(mesh_init_t *init, const char *ip, in_port_t port,
-    mesh_err_t *err)
-{
-    int                   fd, on, number;
-    socklen_t             len;
-    struct sockaddr_in   *sin;
-    struct sockaddr_in6  *sin6;
-
-    union {
-        struct sockaddr      any;
-        struct sockaddr_in   v4;
-        struct sockaddr_in6  v6;
-    } sa;
-
-    memset(&sa, 0, sizeof(sa));
-
-    sin = &sa.v4;
-    sin6 = &sa.v6;
-
-    if (inet_pton(AF_INET, ip, &sin->sin_addr) == 1) {
-        sin->sin_family = AF_INET;
-        sin->sin_port = htons(port);
-        len = sizeof(struct sockaddr_in);
-
-    } else {
-        (void) inet_pton(AF_INET6, ip, &sin6->sin6_addr);
-        sin6->sin6_family = AF_INET6;
-        sin6->sin6_port = htons(port);
-        len = sizeof(struct sockaddr_in6);
-    }
-
-    fd = socket(sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                0);
-
-    if (fd == -1 && errno == EAFNOSUPPORT) {
-        return MESH_OK;
-    }
-
-    on = 1;
-
-    if (fd == -1
-        || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1
-        || (sa.any.sa_family == AF_INET6
-            && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on))
-               == -1)
-        || bind(fd, &sa.any, len) == -1
-        || listen(fd, MESH_INIT_BACKLOG) == -1)
-    {
-        number = errno;
-
-        if (fd != -1) {
-            (void) close(fd);
-        }
-
-        if (number == EADDRNOTAVAIL && sa.any.sa_family == AF_INET6) {
-            return MESH_OK;
-        }
-
-        return mesh_err_sys(err, number, "cannot listen on \"%s\" port %u",
-                            ip, port);
-    }
-
-    init->sockets[init->nsockets++] = fd;
-
-    return MESH_OK;
-}
-
-
-static int
-mesh_init_listen_unix(mesh_init_t *init, const char *path, mesh_err_t *err)
-{
-    int                 fd;
-    struct sockaddr_un  sa;
-
-    memset(&sa, 0, sizeof(sa));
-
-    sa.sun_family = AF_UNIX;
-    (void) snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
-
-    if (unlink(path) == -1 && errno != ENOENT) {
-        return mesh_err_sys(err, errno, "unlink(\"%s\") failed", path);
-    }
-
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd == -1
-        || bind(fd, (struct sockaddr *) &sa, sizeof(sa)) == -1
-        || chmod(path, 0600) == -1
-        || listen(fd, MESH_INIT_BACKLOG) == -1)
-    {
-        return mesh_err_sys(err, errno, "cannot listen on \"unix:%s\"", path);
-    }
-
-    init->sockets[init->nsockets++] = fd;
 
     return MESH_OK;
 }
@@ -756,8 +598,8 @@ mesh_init_exec(mesh_init_t *init, mesh_init_child_e which, int pair)
                         MESH_INIT_ENV "=%d", pair);
 
     } else {
-        for (i = 0; i < init->nsockets; i++) {
-            (void) fcntl(init->sockets[i], F_SETFD, 0);
+        for (i = 0; i < init->sockets.n; i++) {
+            (void) fcntl(init->sockets.fd[i], F_SETFD, 0);
         }
     }
 
@@ -855,130 +697,4 @@ mesh_init_stop_nginx(mesh_init_t *init, int64_t now_ms)
     }
 
     (void) mesh_init_scan(getpid(), 0, init->quit);
-}
-
-
-/* the parent of a process by /proc/PID/stat, 0: it is gone */
-
-static pid_t
-mesh_init_parent(const char *pid)
-{
-    int          fd;
-    char         path[64], text[512];
-    ssize_t      n;
-    const char  *p;
-
-    (void) snprintf(path, sizeof(path), "/proc/%.16s/stat", pid);
-
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1) {
-        return 0;
-    }
-
-    n = read(fd, text, sizeof(text) - 1);
-    (void) close(fd);
-
-    if (n <= 0) {
-        return 0;
-    }
-
-    text[n] = '\0';
-
-    p = strrchr(text, ')');                /* "1 (name) S 0 .." */
-
-    if (p == NULL || strlen(p) < 5) {
-        return 0;
-    }
-
-    return (pid_t) strtol(p + 4, NULL, 10);
-}
-
-
-/* does its title say that it is a worker, exactly: not one that shuts down */
-
-static int
-mesh_init_is_worker(const char *pid, int exact)
-{
-    int      fd;
-    char     path[64], text[64];
-    ssize_t  n;
-
-    (void) snprintf(path, sizeof(path), "/proc/%.16s/cmdline", pid);
-
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1) {
-        return 0;
-    }
-
-    n = read(fd, text, sizeof(text) - 1);
-    (void) close(fd);
-
-    if (n <= 0) {
-        return 0;
-    }
-
-    text[n] = '\0';
-
-    return exact ? strcmp(text, MESH_INIT_WORKER) == 0
-                 : strncmp(text, MESH_INIT_WORKER,
-                           sizeof(MESH_INIT_WORKER) - 1) == 0;
-}
-
-
-/*
- * Counts the nginx workers whose parent is parent and sends them signo (0:
- * none).  A worker gets its title when it is ready to accept.  opendir()
- * would allocate, so /proc is read by getdents64(2).
- */
-
-static int
-mesh_init_scan(pid_t parent, int exact, int signo)
-{
-    int    fd, found;
-    long   n, i;
-    pid_t  pid;
-    char   buf[4096] __attribute__((aligned(8)));
-
-    struct {
-        uint64_t        ino;
-        int64_t         off;
-        unsigned short  reclen;
-        unsigned char   type;
-        char            name[];
-    } *entry;
-
-    fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd == -1) {
-        mesh_log(MESH_LOG_ERROR, errno, "open(\"/proc\") failed");
-        return 0;
-    }
-
-    found = 0;
-
-    while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0) {
-
-        for (i = 0; i < n; i += entry->reclen) {
-            entry = (void *) (buf + i);
-
-            if (entry->name[0] < '1' || entry->name[0] > '9'
-                || mesh_init_parent(entry->name) != parent
-                || !mesh_init_is_worker(entry->name, exact))
-            {
-                continue;
-            }
-
-            found++;
-            pid = (pid_t) strtol(entry->name, NULL, 10);
-
-            if (signo && kill(pid, signo) == -1) {
-                mesh_log(MESH_LOG_ERROR, errno, "kill(%d, %d) failed", pid,
-                         signo);
-            }
-        }
-    }
-
-    (void) close(fd);
-
-    return found;
 }

@@ -138,6 +138,10 @@ mesh_network_t *mesh_records_network(mesh_records_t *records,
     const uint8_t ip[16], uint8_t bits);
 
 
+/* sorts all lists: by names, by addresses, by ports */
+void mesh_records_sort(mesh_records_t *records);
+
+
 /*
  * Addresses as text.  The parsers take exactly len bytes, return 0, or -1
  * when it is not an address; v4 becomes v4-mapped, a v4-mapped v6 text is

@@ -70,155 +70,9 @@ static void mesh_build_string(mesh_build_t *b, mesh_state_str_t *str,
     const char *text);
 
 
-static int
-mesh_build_text_cmp(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "");
-}
-
-
-static int
-mesh_build_addr_cmp(const uint8_t *aip, unsigned aport, const uint8_t *bip,
-    unsigned bport)
-{
-    int  rc;
-
-    rc = memcmp(aip, bip, 16);
-
-    return rc ? rc : (aport > bport) - (aport < bport);
-}
-
-
-static int
-mesh_build_workload_cmp(const void *one, const void *two)
-{
-    int                     rc;
-    const mesh_workload_t  *a = *(mesh_workload_t * const *) one;
-    const mesh_workload_t  *b = *(mesh_workload_t * const *) two;
-
-    rc = strcmp(a->namespace_, b->namespace_);
-
-    return rc ? rc : strcmp(a->pod, b->pod);
-}
-
-
-static int
-mesh_build_service_cmp(const void *one, const void *two)
-{
-    int                    rc;
-    const mesh_service_t  *a = *(mesh_service_t * const *) one;
-    const mesh_service_t  *b = *(mesh_service_t * const *) two;
-
-    rc = strcmp(a->namespace_, b->namespace_);
-
-    if (rc == 0) {
-        rc = strcmp(a->name, b->name);
-    }
-
-    return rc ? rc : (a->port > b->port) - (a->port < b->port);
-}
-
-
-static int
-mesh_build_endpoint_cmp(const void *one, const void *two)
-{
-    const mesh_endpoint_t  *a = *(mesh_endpoint_t * const *) one;
-    const mesh_endpoint_t  *b = *(mesh_endpoint_t * const *) two;
-
-    return mesh_build_addr_cmp(a->ip, a->port, b->ip, b->port);
-}
-
-
-static int
-mesh_build_port_cmp(const void *one, const void *two)
-{
-    const mesh_port_t  *a = *(mesh_port_t * const *) one;
-    const mesh_port_t  *b = *(mesh_port_t * const *) two;
-
-    return (a->port > b->port) - (a->port < b->port);
-}
-
-
-static int
-mesh_build_network_cmp(const void *one, const void *two)
-{
-    const mesh_network_t  *a = *(mesh_network_t * const *) one;
-    const mesh_network_t  *b = *(mesh_network_t * const *) two;
-
-    return mesh_build_addr_cmp(a->ip, a->bits, b->ip, b->bits);
-}
-
-
-static int
-mesh_build_address_cmp(const void *one, const void *two)
-{
-    const mesh_address_t  *a = *(mesh_address_t * const *) one;
-    const mesh_address_t  *b = *(mesh_address_t * const *) two;
-
-    return mesh_build_addr_cmp(a->ip, a->port, b->ip, b->port);
-}
-
-
-static int
-mesh_build_slot_cmp(const void *one, const void *two)
-{
-    const mesh_build_addr_t  *a = one;
-    const mesh_build_addr_t  *b = two;
-
-    return mesh_build_addr_cmp(a->ip, a->port, b->ip, b->port);
-}
-
-
-/*
- * Every record of a list starts with its next pointer, so one function sorts
- * them all: into an array, by cmp, and back into the list.
- */
-
-typedef struct mesh_build_link_s  mesh_build_link_t;
-
-struct mesh_build_link_s {
-    mesh_build_link_t  *next;
-};
-
-
-static void **
-mesh_build_sort(mesh_records_t *records, void *list, size_t *count,
-    int (*cmp)(const void *, const void *))
-{
-    size_t               i, n;
-    mesh_build_link_t   *link, **head, **array;
-
-    head = list;
-
-    for (n = 0, link = *head; link; link = link->next) {
-        n++;
-    }
-
-    array = mesh_records_alloc(records, (n + 1) * sizeof(void *));
-
-    for (i = 0, link = *head; link; link = link->next) {
-        array[i++] = link;
-    }
-
-    qsort(array, n, sizeof(void *), cmp);
-
-    for (i = 0; i < n; i++) {
-        array[i]->next = array[i + 1];     /* the last one is NULL */
-    }
-
-    *head = array[0];
-
-    if (count) {
-        *count = n;
-    }
-
-    return (void **) array;
-}
-
-
 void *
-mesh_state_build(mesh_records_t *records, size_t *size,
-    unsigned *line, mesh_err_t *err)
+mesh_state_build(mesh_records_t *records, size_t *size, unsigned *line,
+    mesh_err_t *err)
 {
     mesh_build_t  b;
 
@@ -279,57 +133,51 @@ static int
 mesh_build_order(mesh_build_t *b)
 {
     size_t            i;
-    mesh_records_t   *r;
-    mesh_service_t   *service;
-    mesh_workload_t  *wl;
+    mesh_service_t   *service, *last;
+    mesh_workload_t  *wl, *before;
 
-    r = b->records;
+    mesh_records_sort(b->records);
+    mesh_build_measure(b);
 
-    b->workloads = (mesh_workload_t **)
-                   mesh_build_sort(r, &r->workloads, &b->nworkloads,
-                                   mesh_build_workload_cmp);
+    b->workloads = mesh_records_alloc(b->records,
+                                      b->nworkloads * sizeof(void *));
+    b->services = mesh_records_alloc(b->records,
+                                     b->nservices * sizeof(void *));
+    before = NULL;
 
-    b->services = (mesh_service_t **)
-                  mesh_build_sort(r, &r->services, &b->nservices,
-                                  mesh_build_service_cmp);
+    for (i = 0, wl = b->records->workloads; wl; wl = wl->next) {
 
-    (void) mesh_build_sort(r, &r->networks, &b->nnetworks,
-                           mesh_build_network_cmp);
-
-    (void) mesh_build_sort(r, &r->nobody, NULL, mesh_build_address_cmp);
-
-    for (i = 0; i < b->nworkloads; i++) {
-        wl = b->workloads[i];
-        wl->index = (uint32_t) i;
-
-        if (i && mesh_build_workload_cmp(&b->workloads[i - 1], &wl) == 0) {
+        if (before && strcmp(before->namespace_, wl->namespace_) == 0
+            && strcmp(before->pod, wl->pod) == 0)
+        {
             return mesh_build_fail(b, wl->line, "workload \"%s/%s\" is there "
                                    "twice", wl->namespace_, wl->pod);
         }
 
-        (void) mesh_build_sort(r, &wl->ports, NULL, mesh_build_port_cmp);
-        (void) mesh_build_sort(r, &wl->addresses, NULL,
-                               mesh_build_address_cmp);
+        wl->index = (uint32_t) i;
+        b->workloads[i++] = wl;
+        before = wl;
     }
 
-    for (i = 0; i < b->nservices; i++) {
-        service = b->services[i];
+    last = NULL;
 
-        if (i && mesh_build_service_cmp(&b->services[i - 1], &service) == 0) {
+    for (i = 0, service = b->records->services; service;
+         service = service->next)
+    {
+        if (last && last->port == service->port
+            && strcmp(last->namespace_, service->namespace_) == 0
+            && strcmp(last->name, service->name) == 0)
+        {
             return mesh_build_fail(b, service->line, "service \"%s/%s:%u\" is "
                                    "there twice", service->namespace_,
                                    service->name, service->port);
         }
 
-        (void) mesh_build_sort(r, &service->endpoints, NULL,
-                               mesh_build_endpoint_cmp);
-        (void) mesh_build_sort(r, &service->addresses, NULL,
-                               mesh_build_address_cmp);
+        b->services[i++] = service;
+        last = service;
     }
 
-    mesh_build_measure(b);
-
-    return 0;
+    return MESH_OK;
 }
 
 
@@ -350,13 +198,19 @@ mesh_build_measure(mesh_build_t *b)
 {
     mesh_port_t      *port;
     mesh_address_t   *address;
+    mesh_network_t   *network;
     mesh_service_t   *service;
     mesh_endpoint_t  *endpoint;
     mesh_workload_t  *wl;
 
     mesh_build_measure_text(b, b->records->trust_domain);
 
+    for (network = b->records->networks; network; network = network->next) {
+        b->nnetworks++;
+    }
+
     for (wl = b->records->workloads; wl; wl = wl->next) {
+        b->nworkloads++;
 
         mesh_build_measure_text(b, wl->namespace_);
         mesh_build_measure_text(b, wl->pod);
@@ -377,6 +231,7 @@ mesh_build_measure(mesh_build_t *b)
     }
 
     for (service = b->records->services; service; service = service->next) {
+        b->nservices++;
 
         mesh_build_measure_text(b, service->namespace_);
         mesh_build_measure_text(b, service->name);
@@ -396,6 +251,19 @@ mesh_build_measure(mesh_build_t *b)
     for (address = b->records->nobody; address; address = address->next) {
         b->naddrs++;
     }
+}
+
+
+static int
+mesh_build_slot_cmp(const void *one, const void *two)
+{
+    int                       rc;
+    const mesh_build_addr_t  *a = one;
+    const mesh_build_addr_t  *b = two;
+
+    rc = memcmp(a->ip, b->ip, 16);
+
+    return rc ? rc : (a->port > b->port) - (a->port < b->port);
 }
 
 
@@ -667,7 +535,8 @@ mesh_build_services(mesh_build_t *b)
              endpoint = endpoint->next)
         {
             if (endpoint->next
-                && mesh_build_endpoint_cmp(&endpoint, &endpoint->next) == 0)
+                && endpoint->port == endpoint->next->port
+                && memcmp(endpoint->ip, endpoint->next->ip, 16) == 0)
             {
                 return mesh_build_fail(b, endpoint->next->line, "endpoint "
                                        "\"%s\" is there twice",
@@ -685,6 +554,19 @@ mesh_build_services(mesh_build_t *b)
     }
 
     return 0;
+}
+
+
+static int
+mesh_build_workload_cmp(const void *one, const void *two)
+{
+    int                     rc;
+    const mesh_workload_t  *a = *(mesh_workload_t * const *) one;
+    const mesh_workload_t  *b = *(mesh_workload_t * const *) two;
+
+    rc = strcmp(a->namespace_, b->namespace_);
+
+    return rc ? rc : strcmp(a->pod, b->pod);
 }
 
 
@@ -819,156 +701,3 @@ mesh_build_table(mesh_build_t *b)
     }
 }
 
-
-static char *
-mesh_unbuild_text(mesh_records_t *r, const mesh_state_view_t *view,
-    const mesh_state_str_t *str)
-{
-    return str->len ? mesh_records_text(r, view->blob + str->offset, str->len)
-                    : NULL;
-}
-
-
-static void
-mesh_unbuild_workload(mesh_records_t *r, const mesh_state_view_t *view,
-    const mesh_state_workload_t *w)
-{
-    uint32_t          i;
-    mesh_workload_t  *wl;
-
-    wl = mesh_records_workload(r);
-
-    wl->namespace_ = mesh_unbuild_text(r, view, &w->namespace_);
-    wl->pod = mesh_unbuild_text(r, view, &w->pod);
-    wl->service_account = mesh_unbuild_text(r, view, &w->service_account);
-    wl->identity = mesh_unbuild_text(r, view, &w->identity);
-    wl->owner_kind = mesh_unbuild_text(r, view, &w->owner_kind);
-    wl->owner = mesh_unbuild_text(r, view, &w->owner);
-    wl->node = mesh_unbuild_text(r, view, &w->node);
-    wl->zone = mesh_unbuild_text(r, view, &w->zone);
-    wl->meshed = (w->flags & MESH_WL_MESHED) != 0;
-
-    for (i = w->port; i < w->port + w->nports; i++) {
-        mesh_records_port(r, wl, view->ports[i].port,
-                          view->ports[i].protocol);
-    }
-}
-
-
-static void
-mesh_unbuild_service(mesh_records_t *r, const mesh_state_view_t *view,
-    const mesh_state_service_t *s)
-{
-    uint32_t                      i;
-    mesh_service_t               *service;
-    mesh_endpoint_t              *endpoint;
-    const mesh_state_endpoint_t  *e;
-    const mesh_state_workload_t  *w;
-
-    service = mesh_records_service(r);
-
-    service->namespace_ = mesh_unbuild_text(r, view, &s->namespace_);
-    service->name = mesh_unbuild_text(r, view, &s->name);
-    service->port = s->port;
-    service->protocol = s->protocol;
-
-    for (i = s->endpoint; i < s->endpoint + s->nendpoints; i++) {
-        e = &view->endpoints[i];
-        endpoint = mesh_records_endpoint(r, service);
-
-        memcpy(endpoint->ip, e->ip, 16);
-        endpoint->port = e->port;
-        endpoint->weight = e->weight;
-        endpoint->identity = mesh_unbuild_text(r, view, &e->identity);
-
-        if (e->workload == MESH_STATE_NONE) {
-            continue;
-        }
-
-        w = &view->workloads[e->workload];
-
-        endpoint->namespace_ = mesh_unbuild_text(r, view, &w->namespace_);
-        endpoint->pod = mesh_unbuild_text(r, view, &w->pod);
-
-        if ((w->flags & MESH_WL_MESHED)
-            && mesh_build_text_cmp(mesh_state_text(view, &w->identity),
-                                   endpoint->identity) == 0)
-        {
-            endpoint->identity = NULL;     /* said by the workload */
-        }
-    }
-}
-
-
-mesh_records_t *
-mesh_state_unbuild(const mesh_state_view_t *view)
-{
-    uint32_t                      i;
-    mesh_build_t                  b;
-    mesh_records_t               *r;
-    mesh_service_t              **services;
-    mesh_workload_t             **workloads;
-    mesh_address_t              **list;
-    const mesh_state_addr_t      *addr;
-    const mesh_state_head_t      *head;
-    const mesh_state_workload_t  *self;
-    mesh_err_t                    err;
-
-    head = view->head;
-    r = mesh_records_new();
-
-    r->generation = head->generation;
-    r->complete = (head->flags & MESH_STATE_COMPLETE) != 0;
-    r->pass_unknown = (head->flags & MESH_STATE_PASS_UNKNOWN) != 0;
-    r->trust_domain = mesh_unbuild_text(r, view, &head->trust_domain);
-
-    if (head->self != MESH_STATE_NONE) {
-        self = &view->workloads[head->self];
-        r->self_namespace = mesh_unbuild_text(r, view, &self->namespace_);
-        r->self_pod = mesh_unbuild_text(r, view, &self->pod);
-    }
-
-    for (i = 0; i < head->networks.count; i++) {
-        mesh_records_network(r, view->networks[i].ip, view->networks[i].bits);
-    }
-
-    workloads = mesh_records_alloc(r, (head->workloads.count + 1)
-                                      * sizeof(void *));
-    services = mesh_records_alloc(r, (head->services.count + 1)
-                                     * sizeof(void *));
-
-    for (i = 0; i < head->workloads.count; i++) {
-        mesh_unbuild_workload(r, view, &view->workloads[i]);
-        workloads[i] = r->workloads;
-    }
-
-    for (i = 0; i < head->services.count; i++) {
-        mesh_unbuild_service(r, view, &view->services[i]);
-        services[i] = r->services;
-    }
-
-    for (i = 0; i < head->addrs.count; i++) {
-        addr = &view->addrs[i];
-
-        if (addr->kind == MESH_ADDR_EMPTY) {
-            continue;
-        }
-
-        list = addr->kind == MESH_ADDR_SERVICE
-               ? &services[addr->index]->addresses
-               : addr->kind == MESH_ADDR_WORKLOAD
-               ? &workloads[addr->index]->addresses
-               : &r->nobody;
-
-        mesh_records_address(r, list, addr->ip, addr->port);
-    }
-
-    memset(&b, 0, sizeof(mesh_build_t));
-
-    b.records = r;
-    b.err = &err;
-
-    (void) mesh_build_order(&b);           /* sorted; the names were unique */
-
-    return r;
-}
