@@ -10,7 +10,7 @@
 /*
  * One small request over HTTP or HTTPS, one connection, asynchronous: what
  * programs without libcurl use.  Names are resolved by evdns, which reads
- * resolv.conf and hosts anew for each call.
+ * resolv.conf and hosts anew for each call.  The process ignores SIGPIPE.
  */
 
 #include <mesh_core.h>

@@ -10,7 +10,7 @@
 /*
  * A small HTTP/1.1 server on libevent, plain, over TLS, or on a unix socket:
  * routes as a table, small bodies, limits on everything that a stranger can
- * make large or slow.
+ * make large or slow.  The process ignores SIGPIPE.
  */
 
 #include <mesh_core.h>
