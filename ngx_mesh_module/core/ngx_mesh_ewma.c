@@ -90,7 +90,7 @@ ngx_mesh_ewma_outstanding(ngx_mesh_slot_t *slot, ngx_uint_t proc, ngx_int_t n)
 uint64_t
 ngx_mesh_ewma_cost(ngx_mesh_slot_t *slot, uint32_t weight, uint64_t now_us)
 {
-    uint64_t    n;
+    uint64_t    n, ewma;
     ngx_uint_t  i;
 
     n = 1;
@@ -101,11 +101,14 @@ ngx_mesh_ewma_cost(ngx_mesh_slot_t *slot, uint32_t weight, uint64_t now_us)
 
     /*
      * one more microsecond, so that many requests to an idle endpoint count;
-     * 1024 keeps the quotient's fraction
+     * 2^20 keeps the fraction at the greatest weight, and at a minute a
+     * hundred thousand requests on the way still fit into 64 bits
      */
 
-    return (ngx_mesh_ewma_get(slot, now_us) + 1) * n * 1024
-           / (weight ? weight : 1);
+    ewma = ngx_mesh_ewma_get(slot, now_us) + 1;
+    ewma = ngx_min(ewma, NGX_MESH_EWMA_MAX_US);
+
+    return ewma * n * 1048576 / (weight ? weight : 1);
 }
 
 
