@@ -43,6 +43,11 @@ my $modules = '/usr/lib/nginx/modules';
 
 my @objects;
 
+# lines of the log that fail a test whatever it compared
+
+my $crash = qr/runtime\ error:|AddressSanitizer|LeakSanitizer
+              |exited\ on\ signal\ (?!9\b|15\b)/x;
+
 
 # import is called when the test file is compiled: its first statement
 
@@ -706,9 +711,16 @@ END {
     for my $self (@objects) {
         $_->stop() for @{$self->{apps}};
 
-        if (!Test::More->builder->is_passing) {
-            Test::More::diag($self->error_log());
+        my $log = -f "$self->{dir}/error.log" ? $self->error_log() : '';
+        my @crashes = grep { /$crash/ } split /^/, $log;
+
+        if (@crashes) {
+            Test::More::diag("nginx broke down:\n@crashes");
+            $status ||= 1;
         }
+
+        Test::More::diag($log)
+            if $status || !Test::More->builder->is_passing;
 
         remove_tree($self->{dir})
             if $self->{temporary} && !$ENV{MESH_TEST_KEEP};
