@@ -5,6 +5,7 @@ Live without reload: a thousand changes of endpoints, leafs that are renewed
 every few seconds and a change of the root, all under load.
 """
 
+import json
 import os
 import sys
 import time
@@ -17,8 +18,10 @@ import meshtap
 import meshzoo
 
 from mesh_local import client
+from mesh_local import manifests
 
 CHANGES = 1000
+PAUSE = 0.01                              # s between two, at least
 TTL = 7                                   # s: a new leaf every 5 s at 70 %
 RATE = 200                                # requests a second
 
@@ -48,7 +51,9 @@ def endpoint_slice(indexes):
 
 
 def apply(*objects):
-    client.Cluster(zoo.root).call("apply", objects=list(objects), wait=None)
+    checked = [one for obj in objects
+               for one in manifests.load_text(json.dumps(obj), "live.t")]
+    client.Cluster(zoo.root).call("apply", objects=checked, wait=None)
 
 
 def workers():
@@ -74,14 +79,14 @@ def thousand_changes(t):
 
     before = workers()
     first = zoo.metrics("zoo/client").sum("mesh_state_generation")
-    load = zoo.load("zoo/client", "--http",
-                    f"http://{zoo.vip('zoo/many')}/", "--rate",
+    load = zoo.load("zoo/client", "--http", "http://many.zoo/", "--rate",
                     str(RATE), "--connections", "8", "--fresh", "20")
     sets = ([0], [1], [0, 1])
     start = time.monotonic()
 
     for n in range(CHANGES):
         apply(endpoint_slice(sets[n % len(sets)]))
+        time.sleep(max(0, start + (n + 1) * PAUSE - time.monotonic()))
 
     took = time.monotonic() - start
     time.sleep(1)
@@ -97,8 +102,7 @@ def thousand_changes(t):
     apply(endpoint_slice([1]))
     name = zoo.pod("zoo/http", 1).split("/")[1]
     t.ok(meshtap.until(lambda: all(
-        name in zoo.ask("zoo/client", "http", f"{zoo.vip('zoo/many')}:80",
-                        "last")[1]
+        name in zoo.ask("zoo/client", "http", "many.zoo:80", "last")[1]
         for _ in range(4)), 10), "and the last change holds")
 
 
