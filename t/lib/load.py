@@ -13,11 +13,13 @@ with --redis a PING and its +PONG.  It stops at SIGTERM, SIGINT or after
     {"sent": 120, "ok": 120, "failed": 0, "failures": [[unix time, "what"]]}
 
 A request is counted as sent when its first byte was written or its
-connection was refused.  Nothing is sent again.
+connection was refused.  Nothing is sent again; an HTTP connection that was
+closed while no request was on it is replaced, as every client does.
 """
 
 import argparse
 import json
+import select
 import signal
 import socket
 import sys
@@ -130,6 +132,11 @@ class Client:
         got = self.read_until(b"\n")
         return None if got == want else "answer %r" % got
 
+    def closed_while_idle(self):
+        """HTTP: the other side may end an idle connection (RFC 9112, 9.6)."""
+        return bool(self.args.http and self.sock is not None
+                    and select.select([self.sock], [], [], 0)[0])
+
     def run(self):
         pause = self.args.connections / self.args.rate
         due = time.monotonic()
@@ -140,7 +147,8 @@ class Client:
             except Stop:
                 break
             k += 1
-            if self.args.fresh and k % self.args.fresh == 0:
+            if self.args.fresh and k % self.args.fresh == 0 \
+                    or self.closed_while_idle():
                 self.close()
             error = None
             try:

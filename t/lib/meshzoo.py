@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -46,8 +47,7 @@ class Zoo(meshtap.Cluster):
         """Learns the pods' names and addresses."""
         self.names = {}
         for pod in self.status()["pods"]:
-            app = pod["name"].rsplit("-", 2)[0] \
-                if pod["name"].count("-") > 1 else pod["name"]
+            app = re.sub(r"-\w{10}-\w{5}$|-\d+$", "", pod["name"])
             self.names.setdefault(f"{pod['namespace']}/{app}",
                                   []).append(pod)
 
