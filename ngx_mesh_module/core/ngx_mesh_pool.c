@@ -259,9 +259,10 @@ ngx_mesh_pool_equal(ngx_mesh_pool_item_t *item,
            && item->socklen == key->socklen
            && ngx_memcmp(&item->sockaddr, key->sockaddr, key->socklen) == 0
            && item->identity.len == key->identity.len
-           && ngx_memcmp(item->identity.data, key->identity.data,
-                         key->identity.len)
-              == 0;
+           && (key->identity.len == 0
+               || ngx_memcmp(item->identity.data, key->identity.data,
+                             key->identity.len)
+                  == 0);
 }
 
 

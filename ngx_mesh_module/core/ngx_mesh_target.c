@@ -55,7 +55,8 @@ ngx_mesh_target_init(ngx_mesh_target_t *target, ngx_mesh_flow_t *flow,
     if (conn->direction == NGX_MESH_OUTBOUND) {
 
         rc = ngx_mesh_state_verdict(state, &conn->dst, &entry);
-        if (rc != NGX_OK) {
+
+        if (rc != NGX_OK && !(rc == NGX_AGAIN && conn->passed)) {
             return "unknown-destination";
         }
 
