@@ -29,7 +29,12 @@ LOCAL = os.path.join(TREE, "auto", "local")
 def up(workers):
     argv = [LOCAL, "up", "--for", str(os.getpid()), "--workers",
             str(workers), os.path.join(TREE, "conf", "demo")]
-    if subprocess.run(argv, check=False).returncode != 0:
+    try:
+        code = subprocess.run(argv, check=False).returncode
+    except BaseException:                 # a signal: up did not end itself
+        down()
+        raise
+    if code != 0:
         raise client.Failed("the shop did not start")
 
 
