@@ -3,14 +3,14 @@ use warnings;
 
 # What "nginx -t" says to each directive that is wrong.
 
-use Test::Nginx::Mesh;
+use MeshNginx;
 use Test::More;
 
-my $t = Test::Nginx::Mesh->new();
+my $t = MeshNginx->new();
 
 $t->new_cert('web');
 $t->use_cert('web');
-$t->state(Test::Nginx::Mesh::shop());
+$t->state(MeshNginx::shop());
 
 my ($rc, $said) = $t->check_conf();
 

@@ -3,15 +3,15 @@ use warnings;
 
 # One request is one count, whatever ends it; reload and dead workers.
 
-use Test::Nginx::Mesh;
+use MeshNginx;
 use Test::More;
 use Time::HiRes qw(sleep);
 
-my $t = Test::Nginx::Mesh->new();
+my $t = MeshNginx->new();
 
 $t->new_cert($_) for qw(web cart);
 $t->use_cert('web');
-$t->state(Test::Nginx::Mesh::shop(generation => 7));
+$t->state(MeshNginx::shop(generation => 7));
 
 my $cart = $t->app('http', '10.244.1.9:9090', name => 'cart', tls => 'cart');
 my $old = $t->app('http', '10.244.1.10:9090', name => 'old');
@@ -95,7 +95,7 @@ counted('broken off by the application', 1, %out, status_code => 200,
         classification => 'failure');
 
 $s = $t->connect('10.96.14.8:90');
-Test::Nginx::Mesh::write_all($s, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+MeshNginx::write_all($s, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
 $t->wait_for('the application has the request',
              sub { $old->noted(qr{GET /slow}) });
 close $s;
@@ -103,8 +103,8 @@ counted('aborted by the client', 1, %out, status_code => 499,
         classification => 'failure');
 
 $s = $t->connect('10.96.14.8:90');
-Test::Nginx::Mesh::write_all($s, "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n");
-is(Test::Nginx::Mesh::read_response($s)->{status}, 400, 'a bad request');
+MeshNginx::write_all($s, "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n");
+is(MeshNginx::read_response($s)->{status}, 400, 'a bad request');
 counted('bad request', 1, %out, status_code => 400);
 
 # inbound
@@ -135,7 +135,7 @@ is("$count $inf", '1 1', 'the histogram has what response_total has');
 
 $s = $t->connect('10.96.14.8:90');
 
-Test::Nginx::Mesh::write_all($s, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+MeshNginx::write_all($s, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
 $t->wait_for('the application has the request',
              sub { $old->noted(qr{GET /slow}) > 1 });
 
@@ -159,8 +159,8 @@ is($t->metric('request_total'), $requests, 'a reload keeps the counters');
 is($t->metric('tcp_open_connections', %out, peer => 'src'), 1,
    "and the old workers' connections");
 
-Test::Nginx::Mesh::spew($t->dir . '/go', '');
-is(Test::Nginx::Mesh::read_response($s)->{status}, 200,
+MeshNginx::spew($t->dir . '/go', '');
+is(MeshNginx::read_response($s)->{status}, 200,
    'the old worker goes on');
 close $s;
 
@@ -178,7 +178,7 @@ is($t->metric('tcp_open_connections', %out, peer => 'src'), 0,
 
 unlink $t->dir . '/go';
 $s = $t->connect('10.96.14.8:90');
-Test::Nginx::Mesh::write_all($s, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+MeshNginx::write_all($s, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
 $t->wait_for('the application has the request',
              sub { $old->noted(qr{GET /slow}) > 2 });
 
@@ -202,10 +202,10 @@ SKIP: {
     skip 'promtool is not installed', 1
         if system('promtool --version >/dev/null 2>&1');
 
-    Test::Nginx::Mesh::spew($t->dir . '/metrics',
+    MeshNginx::spew($t->dir . '/metrics',
                             $t->get('127.0.0.1:4191', '/metrics')->{body});
 
-    my ($rc, $said) = Test::Nginx::Mesh::run_command('sh', '-c',
+    my ($rc, $said) = MeshNginx::run_command('sh', '-c',
                       'promtool check metrics < ' . $t->dir . '/metrics');
 
     is($said, "response_latency_ms metric names should not contain "

@@ -4,24 +4,24 @@ use warnings;
 # Certificates that must not do, on either side: no byte of a request may
 # reach the application, none may leave in plaintext.
 
-use Test::Nginx::Mesh;
+use MeshNginx;
 use Test::More;
 
-my $t = Test::Nginx::Mesh->new();
+my $t = MeshNginx->new();
 
 $t->new_ca('foreign');
 $t->new_cert($_) for qw(web cart other);
 $t->new_cert('alien', ca => 'foreign',
-             san => [Test::Nginx::Mesh::spiffe('cart')]);
-$t->new_cert('expired', san => [Test::Nginx::Mesh::spiffe('cart')],
-             start => Test::Nginx::Mesh::stamp(time - 7200),
-             end => Test::Nginx::Mesh::stamp(time - 3600));
-$t->new_cert('early', san => [Test::Nginx::Mesh::spiffe('cart')],
-             start => Test::Nginx::Mesh::stamp(time + 3600),
-             end => Test::Nginx::Mesh::stamp(time + 7200));
+             san => [MeshNginx::spiffe('cart')]);
+$t->new_cert('expired', san => [MeshNginx::spiffe('cart')],
+             start => MeshNginx::stamp(time - 7200),
+             end => MeshNginx::stamp(time - 3600));
+$t->new_cert('early', san => [MeshNginx::spiffe('cart')],
+             start => MeshNginx::stamp(time + 3600),
+             end => MeshNginx::stamp(time + 7200));
 $t->new_cert('abroad', san => ['spiffe://other.org/ns/shop/sa/cart']);
-$t->new_cert('two', san => [Test::Nginx::Mesh::spiffe('cart'),
-                            Test::Nginx::Mesh::spiffe('admin')]);
+$t->new_cert('two', san => [MeshNginx::spiffe('cart'),
+                            MeshNginx::spiffe('admin')]);
 $t->new_cert('nameless', san => []);
 $t->new_cert('odd', san => ['spiffe://cluster.local/ns/shop//cart']);
 
@@ -37,11 +37,11 @@ for (@bad, 'other') {
     $port{$_} = 100 + ++$n;
     $extra .= "mesh_service shop/$_:80 { address 10.96.20.$n:80;"
             . " protocol http1; endpoint 10.244.1.11:$port{$_} identity="
-            . Test::Nginx::Mesh::spiffe('cart') . "; }\n";
+            . MeshNginx::spiffe('cart') . "; }\n";
 }
 
 $t->use_cert('web');
-$t->state(Test::Nginx::Mesh::shop(extra => $extra));
+$t->state(MeshNginx::shop(extra => $extra));
 
 my $web = $t->app('http', '10.244.0.5:8080', name => 'web');
 my %app = map { $_ => $t->app('http', "10.244.1.11:$port{$_}", name => $_,

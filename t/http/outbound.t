@@ -3,14 +3,14 @@ use warnings;
 
 # HTTP/1 from the application: where it goes, how, and what is refused.
 
-use Test::Nginx::Mesh;
+use MeshNginx;
 use Test::More;
 
-my $t = Test::Nginx::Mesh->new();
+my $t = MeshNginx->new();
 
 $t->new_cert($_) for qw(web cart);
 $t->use_cert('web');
-$t->state(Test::Nginx::Mesh::shop());
+$t->state(MeshNginx::shop());
 
 my $cart = $t->app('http', '10.244.1.9:8080', name => 'cart', tls => 'cart');
 my $cart6 = $t->app('http', '[fd00:244:1::9]:8080', name => 'cart6',
@@ -62,11 +62,11 @@ is($t->get('203.0.113.7:80', '/far')->{body}, "far GET /far\n",
 my $s = $t->connect('10.96.14.8:80');
 
 for my $piece ('G', 'ET', ' /piec', 'es HTTP/1.1', "\r\nHost: x\r", "\n\r\n") {
-    Test::Nginx::Mesh::write_all($s, $piece);
+    MeshNginx::write_all($s, $piece);
     select undef, undef, undef, 0.01;
 }
 
-like(Test::Nginx::Mesh::read_response($s)->{body}, qr{GET /pieces},
+like(MeshNginx::read_response($s)->{body}, qr{GET /pieces},
      'a request line in pieces is HTTP');
 
 # keep-alive, bodies, HEAD
@@ -127,7 +127,7 @@ for (['4140', "outbound\n"], ['4143', "inbound\n"]) {
     my ($port, $word) = @$_;
     my $probe = $t->connect("192.0.2.1:$port");
 
-    is(Test::Nginx::Mesh::read_some($probe, 100), $word,
+    is(MeshNginx::read_some($probe, 100), $word,
        "the probe of $port reads its word");
 }
 

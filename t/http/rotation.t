@@ -3,19 +3,19 @@ use warnings;
 
 # Certificate, key and bundle are replaced under a running nginx.
 
-use Test::Nginx::Mesh;
+use MeshNginx;
 use Test::More;
 
-my $t = Test::Nginx::Mesh->new();
+my $t = MeshNginx->new();
 
 $t->new_ca('second');
 $t->new_cert($_) for qw(web cart);
-$t->new_cert('web2', san => [Test::Nginx::Mesh::spiffe('web')]);
-$t->new_cert('web3', ca => 'second', san => [Test::Nginx::Mesh::spiffe('web')]);
+$t->new_cert('web2', san => [MeshNginx::spiffe('web')]);
+$t->new_cert('web3', ca => 'second', san => [MeshNginx::spiffe('web')]);
 $t->new_cert('cart3', ca => 'second',
-             san => [Test::Nginx::Mesh::spiffe('cart')]);
+             san => [MeshNginx::spiffe('cart')]);
 $t->use_cert('web');
-$t->state(Test::Nginx::Mesh::shop());
+$t->state(MeshNginx::shop());
 
 my $cart = $t->app('http', '10.244.1.9:9090', name => 'cart', tls => 'cart');
 my $web = $t->app('http', '10.244.0.5:8080', name => 'web');
@@ -36,7 +36,7 @@ sub serial {
 
 sub serial_of {
     my ($name) = @_;
-    my $text = Test::Nginx::Mesh::must('openssl', 'x509', '-noout', '-serial',
+    my $text = MeshNginx::must('openssl', 'x509', '-noout', '-serial',
                                        '-in', $t->dir . "/ca/$name.pem");
 
     return $text =~ /serial=0*(\S+)/ ? $1 : die $text;
@@ -106,7 +106,7 @@ my $kept = $t->connect('10.244.0.5:8080', cert => 'cart');
 is($t->get('', '/kept', socket => $kept)->{status}, 200,
    'a connection is kept');
 
-$t->new_cert('cart4', ca => 'root', san => [Test::Nginx::Mesh::spiffe('cart')]);
+$t->new_cert('cart4', ca => 'root', san => [MeshNginx::spiffe('cart')]);
 $t->use_cert('web3', trust => ['second']);
 
 ok($t->wait_for('the new CA', sub { eval { serial('second'); 1 } }),
@@ -130,8 +130,8 @@ $t->use_cert('web');
 ok($t->wait_for('the first CA', sub { eval { serial(); 1 } }),
    'back to the first CA');
 
-$t->new_cert('short', san => [Test::Nginx::Mesh::spiffe('cart')],
-             end => Test::Nginx::Mesh::stamp(time + 4));
+$t->new_cert('short', san => [MeshNginx::spiffe('cart')],
+             end => MeshNginx::stamp(time + 4));
 $kept = $t->connect('10.244.0.5:8080', cert => 'short');
 is($t->get('', '/short', socket => $kept)->{status}, 200,
    'a certificate that ends soon does');

@@ -3,13 +3,13 @@ use warnings;
 
 # The state is swapped and refused live; addresses that it lacks are held.
 
-use Test::Nginx::Mesh;
+use MeshNginx;
 use Test::More;
 use IO::Socket::UNIX;
 use Socket qw(SOCK_DGRAM);
 use Time::HiRes qw(time);
 
-my $t = Test::Nginx::Mesh->new();
+my $t = MeshNginx->new();
 my $state = $t->dir . '/run/state';
 my $late = 'mesh_service shop/late:80 { address 10.96.15.1:80; protocol http1;'
          . ' endpoint 10.244.1.10:8080 workload=shop/old-1; }';
@@ -64,7 +64,7 @@ is(generation(), '0', 'nginx starts without a state');
 ok(refused('10.96.14.8:80'), 'a service is held, then refused');
 ok((grep { $_ eq 'want 10.96.14.8:80' } told()), 'and asked for');
 
-$t->state(Test::Nginx::Mesh::shop(generation => 5));
+$t->state(MeshNginx::shop(generation => 5));
 $t->own();
 ok($t->wait_for('generation 5', sub { generation() eq '5' }),
    'both workers take the state when it comes');
@@ -76,12 +76,12 @@ is($t->get('10.96.14.8:80', '/')->{status}, 200, 'a service answers');
 
 my $s = $t->connect('10.96.15.1:80');
 
-Test::Nginx::Mesh::write_all($s, "GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
+MeshNginx::write_all($s, "GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
 ok($t->wait_for('want', sub { grep { $_ eq 'want 10.96.15.1:80' } told() }),
    'an unknown address is asked for')
     or diag($t->error_log());
-$t->state(Test::Nginx::Mesh::shop(generation => 6, extra => $late));
-is(Test::Nginx::Mesh::read_response($s)->{body}, "old GET /held\n",
+$t->state(MeshNginx::shop(generation => 6, extra => $late));
+is(MeshNginx::read_response($s)->{body}, "old GET /held\n",
    'and served when it is known');
 is($t->metrics()->{mesh_connections_held}, 0, 'nobody waits any more');
 
@@ -95,14 +95,14 @@ ok(time - $began < 0.4, 'at once');
 
 # negative answers count only when the state is complete
 
-$t->state(Test::Nginx::Mesh::shop(generation => 7, complete => 'off'));
+$t->state(MeshNginx::shop(generation => 7, complete => 'off'));
 ok($t->wait_for('generation 7', sub { generation() eq '7' }),
    'an incomplete state');
 told();
 ok(refused('10.96.14.99:80'), "nobody's address is refused");
 ok((grep { $_ eq 'want 10.96.14.99:80' } told()), 'but asked for again');
 
-$t->state(Test::Nginx::Mesh::shop(generation => 8, unknown => 'pass',
+$t->state(MeshNginx::shop(generation => 8, unknown => 'pass',
           extra => 'mesh_service shop/moved:80 { address 10.96.15.2:80;'
                  . ' protocol http1; endpoint 10.244.1.10:8080; }'));
 ok($t->wait_for('generation 8', sub { generation() eq '8' }),
@@ -116,7 +116,7 @@ is($t->metric('request_total', tls => 'unknown'), 1, 'counted as such');
 $s = $t->connect('10.96.15.2:80');
 
 like($t->get('', '/1', socket => $s)->{body}, qr/^old/, 'an endpoint');
-$t->state(Test::Nginx::Mesh::shop(generation => 9,
+$t->state(MeshNginx::shop(generation => 9,
           extra => 'mesh_service shop/moved:80 { address 10.96.15.2:80;'
                  . ' protocol http1; endpoint 10.244.1.11:8080; }'));
 ok($t->wait_for('generation 9', sub { generation() eq '9' }), 'moves');
@@ -125,7 +125,7 @@ like($t->get('', '/2', socket => $s)->{body}, qr/^next/,
 
 # files that must not be taken
 
-my $good = Test::Nginx::Mesh::slurp($state);
+my $good = MeshNginx::slurp($state);
 my $refusals = $t->metrics()->{mesh_state_refused_total};
 
 
@@ -162,7 +162,7 @@ must_refuse('another layout',
 is($t->get('10.96.15.2:80', '/')->{status}, 200, 'traffic goes on');
 ok((grep { /^state \d+ refused ./ } @reports), 'and the agent is told why');
 
-$t->state(Test::Nginx::Mesh::shop(generation => 10));
+$t->state(MeshNginx::shop(generation => 10));
 ok($t->wait_for('generation 10', sub { generation() eq '10' }),
    'the next good one is taken');
 

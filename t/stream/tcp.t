@@ -3,15 +3,15 @@ use warnings;
 
 # Raw TCP out of the pod and into it: detection, mutual TLS, byte counts.
 
-use Test::Nginx::Mesh;
+use MeshNginx;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $t = Test::Nginx::Mesh->new();
+my $t = MeshNginx->new();
 
 $t->new_cert($_) for qw(web cart app);
 $t->use_cert('web');
-$t->state(Test::Nginx::Mesh::shop(extra => <<END));
+$t->state(MeshNginx::shop(extra => <<END));
 mesh_service shop/mixed:6379 {
     address 10.96.15.1:6379;
     protocol opaque;
@@ -41,9 +41,9 @@ sub echo {
     my ($address, $text, %opt) = @_;
     my $s = $opt{socket} // $t->connect($address, %opt);
 
-    Test::Nginx::Mesh::write_all($s, $text);
+    MeshNginx::write_all($s, $text);
 
-    return Test::Nginx::Mesh::read_some($s, length $text);
+    return MeshNginx::read_some($s, length $text);
 }
 
 
@@ -100,33 +100,33 @@ my $s = $t->connect('10.96.14.7:6379');
 my $pid = fork;
 
 if (!$pid) {
-    Test::Nginx::Mesh::write_all($s, $long);
+    MeshNginx::write_all($s, $long);
     POSIX::_exit(0);
 }
 
-ok(Test::Nginx::Mesh::read_some($s, length $long) eq $long,
+ok(MeshNginx::read_some($s, length $long) eq $long,
    'a megabyte comes back as it went');
 waitpid $pid, 0;
 
 # the end of one direction is not the end of the other
 
 $s = $t->connect('10.96.14.8:6379');
-Test::Nginx::Mesh::write_all($s, 'last words');
+MeshNginx::write_all($s, 'last words');
 shutdown $s, 1;
-is(Test::Nginx::Mesh::read_some($s, 100), 'last words',
+is(MeshNginx::read_some($s, 100), 'last words',
    'half-closed connections are');
 
 # detection on a port that nobody declared
 
 $s = $t->connect('10.96.14.8:90');
-Test::Nginx::Mesh::write_all($s, "\0\1\2binary");
-is(Test::Nginx::Mesh::read_some($s, 20), "220 first\r\n\0\1\2binary",
+MeshNginx::write_all($s, "\0\1\2binary");
+is(MeshNginx::read_some($s, 20), "220 first\r\n\0\1\2binary",
    'bytes of no protocol pass');
 
 my $began = time;
 
 $s = $t->connect('10.96.14.8:90');
-is(Test::Nginx::Mesh::read_some($s, 11), "220 first\r\n",
+is(MeshNginx::read_some($s, 11), "220 first\r\n",
    'a server that speaks first is heard');
 ok(time - $began < 2, 'soon');
 is(echo('', 'EHLO', socket => $s), 'EHLO', 'and answered');
@@ -151,7 +151,7 @@ is(echo('10.244.0.5:6379', "PING\r\n", cert => 'cart', alpn => 'mesh-tcp'),
 is(echo('10.244.0.5:6379', "PING\r\n"), "PING\r\n", 'from a plain client');
 
 $s = $t->connect('10.244.0.5:9090');
-is(Test::Nginx::Mesh::read_some($s, 9), "220 web\r\n",
+is(MeshNginx::read_some($s, 9), "220 web\r\n",
    'a server that speaks first is heard by a plain client');
 
 $s = $t->connect('10.244.0.5:8443', sni => 'web.example');

@@ -1,4 +1,4 @@
-package Test::Nginx::Mesh;
+package MeshNginx;
 
 # A sidecar for prove files: conf/mesh.conf itself, with its paths replaced,
 # on nginx as uid 2102 in a network namespace of its own, with redirect rules
@@ -11,7 +11,7 @@ package Test::Nginx::Mesh;
 #
 # so that one nginx is the outbound side of what the test connects to a
 # service, and the inbound side of what it connects to the pod; the other
-# side is played by Test::Nginx::Mesh::App.
+# side is played by MeshApp.
 #
 # From the environment: TEST_NGINX_BINARY, TEST_NGINX_MODULE_SO, MESH_ROOT,
 # MESH_BUILD, MESH_TEST_DIR; each has a default for a run by hand.
@@ -29,13 +29,13 @@ use Socket qw(SOCK_STREAM IPPROTO_TCP TCP_NODELAY);
 use Test::More ();
 use Time::HiRes qw(time sleep);
 
-use Test::Nginx::Mesh::App;
+use MeshApp;
 
 our $UID = 2102;
 our $POD4 = '10.244.0.5';
 our $POD6 = 'fd00:244::5';
 
-my $root = $ENV{MESH_ROOT} // abs_path(dirname(__FILE__) . '/../../../..');
+my $root = $ENV{MESH_ROOT} // abs_path(dirname(__FILE__) . '/../..');
 my $build = $ENV{MESH_BUILD} // "$root/build";
 my $binary = $ENV{TEST_NGINX_BINARY} // '/usr/sbin/nginx';
 my $module = $ENV{TEST_NGINX_MODULE_SO} // "$build/ngx_mesh_module.so";
@@ -502,11 +502,11 @@ sub wait_for {
 sub error_log { return slurp("$_[0]{dir}/error.log") }
 
 
-# what else plays a part: see Test::Nginx::Mesh::App
+# what else plays a part: see MeshApp
 
 sub app {
     my ($self, $type, $address, %opt) = @_;
-    my $app = Test::Nginx::Mesh::App->new($type, $address,
+    my $app = MeshApp->new($type, $address,
                                           dir => $self->{dir}, %opt);
     push @{$self->{apps}}, $app;
 

@@ -1,4 +1,4 @@
-package Test::Nginx::Mesh::App;
+package MeshApp;
 
 # Applications, and other pods' sidecars as far as a connection can tell.
 # Each is a process of its own that forks for every connection and notes what
