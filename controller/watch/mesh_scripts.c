@@ -8,6 +8,9 @@
  * writes compares it first, as text, so a writer whose epoch is not the one
  * in force changes nothing.  SHA-1 is what Redis has; it only tells whether
  * bytes are those that were written, the proof is the Ed25519 signature.
+ *
+ * pcall where call would do: a key of a wrong type is somebody's vandalism,
+ * and must be put right, not end the script.
  */
 
 #include <mesh_core.h>
@@ -29,7 +32,7 @@ static mesh_scripts_t  mesh_scripts[] = {
     /*
      * KEYS: epoch signer synced gens; ARGV: the epoch that was read, the new
      * one, the signer's value, the signer's channel.  1, or 0 if mesh:epoch
-     * has changed since.  Keys of a wrong type are somebody's vandalism.
+     * has changed since.
      */
 
     { "local function is(key, type) "
@@ -52,28 +55,31 @@ static mesh_scripts_t  mesh_scripts[] = {
      * seconds that a tombstone is kept, 0 for a document.  1, or 0: refused.
      */
 
-    { "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
+    { "if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
       "if ARGV[5] == '0' then "
           "redis.call('SET', KEYS[3], ARGV[3]) "
       "else "
           "redis.call('SET', KEYS[3], ARGV[3], 'EX', ARGV[5]) "
       "end "
-      "redis.call('HSET', KEYS[2], KEYS[3], ARGV[2]) "
+      "if type(redis.pcall('HSET', KEYS[2], KEYS[3], ARGV[2])) == 'table' then "
+          "redis.call('DEL', KEYS[2]) "
+          "redis.call('HSET', KEYS[2], KEYS[3], ARGV[2]) "
+      "end "
       "redis.call('PUBLISH', ARGV[4], ARGV[2]) "
       "return 1", "" },
 
     /* KEYS: epoch gens key..; ARGV: epoch.  1, or 0: refused. */
 
-    { "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
+    { "if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
       "for i = 3, #KEYS do "
-          "redis.call('HDEL', KEYS[2], KEYS[i]) "
+          "redis.pcall('HDEL', KEYS[2], KEYS[i]) "
           "redis.call('DEL', KEYS[i]) "
       "end "
       "return 1", "" },
 
     /* KEYS: epoch signer; ARGV: epoch value channel.  1, or 0: refused. */
 
-    { "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
+    { "if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
       "redis.call('SET', KEYS[2], ARGV[2]) "
       "redis.call('PUBLISH', ARGV[3], ARGV[1]) "
       "return 1", "" },
@@ -83,9 +89,9 @@ static mesh_scripts_t  mesh_scripts[] = {
     { "local out = {} "
       "for i = 2, #KEYS do "
           "local v = redis.pcall('GET', KEYS[i]) "
-          "local g = redis.call('HGET', KEYS[1], KEYS[i]) "
+          "local g = redis.pcall('HGET', KEYS[1], KEYS[i]) "
           "out[i - 1] = (type(v) == 'string' and redis.sha1hex(v) or '-') "
-              ".. ':' .. (g or '-') "
+              ".. ':' .. (type(g) == 'string' and g or '-') "
       "end "
       "return out", "" }
 };

@@ -80,8 +80,8 @@ class Signer:
     def __init__(self, value, trust):
         said = json.loads(value)
         self.epoch = int(said["epoch"])
-        self.key = ed25519.Ed25519PublicKey.from_public_bytes(
-            base64.b64decode(said["key"]))
+        self.raw = base64.b64decode(said["key"])
+        self.key = ed25519.Ed25519PublicKey.from_public_bytes(self.raw)
         pems = re.findall(r"-----BEGIN.*?END CERTIFICATE-----", said["chain"],
                           re.S)
         certs = [x509.load_pem_x509_certificate(pem.encode()) for pem in pems]
@@ -223,31 +223,53 @@ class World:
         return self.read("ca/trust.crt")
 
     def signer(self):
-        value = self.client("GET", "mesh:signer")
-        return value and Signer(value, self.trust())
+        """None: there is none that counts."""
+        value = self.get("mesh:signer")
+        try:
+            return value and Signer(value, self.trust())
+        except (InvalidSignature, ValueError):
+            return None
+
+    def get(self, key):
+        """None also for a key of another type."""
+        try:
+            return self.client("GET", key)
+        except RedisError:
+            return None
 
     def synced(self):
         """The epoch that is complete, or None."""
-        value = self.client("GET", "mesh:synced")
-        epoch = self.client("GET", "mesh:epoch")
-        if not value or not epoch:
+        value = self.get("mesh:synced")
+        epoch = self.get("mesh:epoch")
+        signer = self.signer()
+        if not value or not epoch or not signer:
             return None
         try:
-            body, _ = self.signer().open("mesh:synced", value)
+            body, _ = signer.open("mesh:synced", value)
         except (InvalidSignature, AssertionError):
             return None
         return int(epoch) if body == {"epoch": epoch} else None
 
     def document(self, key):
         """A verified body; None: not there, or gone."""
-        value = self.client("GET", key)
+        body = self.look(key)
+        return body if isinstance(body, dict) else self.look(key)
+
+    def look(self, key):
+        """Twice by document(): a change may come between two commands."""
+        value = self.get(key)
         if not value:
             return None
         try:
             body, generation = self.signer().open(key, value)
-        except (InvalidSignature, AssertionError, ValueError):
+        except (InvalidSignature, AssertionError, ValueError,
+                AttributeError):
             return "forged"
-        if self.client("HGET", "mesh:gens", key) != str(generation):
+        try:
+            held = self.client("HGET", "mesh:gens", key)
+        except RedisError:
+            held = None
+        if held != str(generation):
             return "generations differ"
         return body
 
