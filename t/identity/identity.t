@@ -500,10 +500,10 @@ def restart(tap):
 
 def lives(tap):
     """dates: the leaf's, the issuer's, and the end of both"""
-    with Identity("--leaf-ttl=3") as server:
+    with Identity("--leaf-ttl=5") as server:
         answer = server.ask(server.csr())[1]
-        tap.ok(server.verify(answer), "a leaf of 3 s")
-        tap.ok(until(lambda: not server.verify(answer), 8), "has expired")
+        tap.ok(server.verify(answer), "a leaf of 5 s")
+        tap.ok(until(lambda: not server.verify(answer), 12), "has expired")
         tap.ok(server.verify(server.ask(server.csr())[1]),
                "our own was renewed, the next leaf is good")
         text = server.server_certificate()
