@@ -133,11 +133,13 @@ build_tests() {
         nginx_configure
     fi
 
-    auto/lib/tests-mk "t/$kind/$prefix"-*.c > "$dir/Makefile.new"
-
+    rc=0
+    auto/lib/tests-mk "t/$kind/$prefix"-*.c > "$dir/Makefile.new" || rc=1
     mv "$dir/Makefile.new" "$dir/Makefile"
 
     make -s -k -j2 -f "$dir/Makefile" DIR="$dir" NGINX="$build/nginx" \
         CC="$cc" FLAGS="-std=gnu11 -D_GNU_SOURCE -g -O1 $flags" \
-        WARNINGS="$(echo $warnings)"
+        WARNINGS="$(echo $warnings)" || rc=1
+
+    return $rc
 }

@@ -1,14 +1,12 @@
-# How auto/test runs one family.  In: root, build, families().
+# How auto/test runs one family.  In: root, build, results, families().
 
 
-# field NAME N: the rest of the line from column N on
+# field NAME N: column N of the table; 5: all from there on
 
 field() {
     families | awk -v name="$1" -v n="$2" '
-        $1 == name {
-            for (i = n; i < 4 && i <= n; i++) { print $i; exit }
-            for (i = 4; i <= NF; i++) printf "%s ", $i
-        }'
+        $1 == name && n < 5 { print $n }
+        $1 == name && n == 5 { for (i = 5; i <= NF; i++) print $i }'
 }
 
 
@@ -60,36 +58,52 @@ files_versions() {
 }
 
 
+files_local() {
+    named=$(families | awk '$1 != "local"')
+
+    for file in t/local/*.t; do
+        case $named in
+        *" $file"*)  ;;
+        *)           echo "$file" ;;
+        esac
+    done
+}
+
+
 files_default() {
-    for file in $(field "$1" 4); do
+    for file in $(field "$1" 5); do
         [ ! -f "$file" ] || echo "$file"
     done
 }
 
 
+# what cannot be prepared is one failure; what is there is run all the same
+
 run_family() {
     family=$1
+    rm -rf "$build/test/$family"
+    mkdir -p "$build/test/$family"
 
-    if ! prepare "$family" > "$build/test/$family.log" 2>&1; then
-        cat "$build/test/$family.log"
-        echo "$family 0 1 0 0" >> "$build/test/results"
-        echo "$family: cannot be prepared"
-        return 1
+    if ! prepare "$family" > "$build/test/$family/prepare.log" 2>&1; then
+        cat "$build/test/$family/prepare.log"
+        echo "FAILED $family cannot be prepared"
+        echo "$family 0 1 0 0" >> "$results"
     fi
 
     if command -v "files_$family" > /dev/null; then
         "files_$family"
     else
         files_default "$family"
-    fi > "$build/test/$family.files"
+    fi > "$build/test/$family/files"
 
     asan=
     [ "$family" != asan ] || asan=$root/build-asan
 
     MESH_BUILD=${asan:-$build} MESH_ASAN=$asan \
         auto/lib/tap --family "$family" --jobs "$(field "$family" 2)" \
-            --limit "$(field "$family" 3)" --logs "$build/test/$family" \
-            --results "$build/test/results" < "$build/test/$family.files"
+            --limit "$(field "$family" 3)" --net "$(field "$family" 4)" \
+            --logs "$build/test/$family" \
+            --results "$results" < "$build/test/$family/files"
 }
 
 
@@ -110,5 +124,5 @@ sum_results() {
         END {
             printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
             exit failed > 0 || passed == 0
-        }' "$build/test/results"
+        }' "$results"
 }
