@@ -61,14 +61,19 @@ typedef struct {
 } mesh_yaml_word_t;
 
 
+/*
+ * go-yaml 2, which is kubectl's, also takes y and n for booleans, and 12e3 and
+ * 09 for numbers; other writers of YAML print such text without quotes, e.g.
+ * a hash as a label.  kubectl quotes it, so reading it as text suits both.
+ */
+
 static const mesh_yaml_word_t  mesh_yaml_words[] = {
     { "", 'n' }, { "~", 'n' },
     { "null", 'n' }, { "Null", 'n' }, { "NULL", 'n' },
     { "true", 't' }, { "True", 't' }, { "TRUE", 't' },
     { "false", 'f' }, { "False", 'f' }, { "FALSE", 'f' },
-    { "y", 't' }, { "Y", 't' }, { "yes", 't' }, { "Yes", 't' },
-    { "YES", 't' },
-    { "n", 'f' }, { "N", 'f' }, { "no", 'f' }, { "No", 'f' }, { "NO", 'f' },
+    { "yes", 't' }, { "Yes", 't' }, { "YES", 't' },
+    { "no", 'f' }, { "No", 'f' }, { "NO", 'f' },
     { "on", 't' }, { "On", 't' }, { "ON", 't' },
     { "off", 'f' }, { "Off", 'f' }, { "OFF", 'f' },
     { ".nan", 'x' }, { ".NaN", 'x' }, { ".NAN", 'x' },
@@ -795,7 +800,7 @@ mesh_yaml_number(const char *text)
 }
 
 
-/* [-+]? ( .[0-9]+ | [0-9]+(.[0-9]*)? ) ( [eE][-+]?[0-9]+ )? */
+/* [-+]? ( .[0-9]+ | [0-9]+.[0-9]* ) ( [eE][-+]?[0-9]+ )? */
 
 static int
 mesh_yaml_is_float(const char *p)
@@ -806,12 +811,13 @@ mesh_yaml_is_float(const char *p)
 
     whole = strspn(p, "0123456789");
     p += whole;
-    part = 0;
 
-    if (*p == '.') {
-        part = strspn(p + 1, "0123456789");
-        p += 1 + part;
+    if (*p++ != '.') {
+        return 0;
     }
+
+    part = strspn(p, "0123456789");
+    p += part;
 
     if (whole == 0 && part == 0) {
         return 0;

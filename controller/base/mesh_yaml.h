@@ -51,9 +51,10 @@ unsigned mesh_yaml_parse(const char *text, size_t len,
 unsigned mesh_yaml_line(const mesh_yaml_t *yaml, const json_t *json);
 
 /*
- * What a plain scalar means to kubectl (YAML 1.1 by go-yaml 2): null,
- * boolean, number or string; NULL for .inf and .nan, which JSON lacks, and
- * for bytes that are no UTF-8.  The caller has the reference.
+ * What a plain scalar means: null, boolean, number or string, as to kubectl
+ * (YAML 1.1 by go-yaml 2) but for what the table in mesh_yaml.c says; NULL
+ * for .inf and .nan, which JSON lacks, and for bytes that are no UTF-8.  The
+ * caller has the reference.
  */
 json_t *mesh_yaml_scalar(const char *text, size_t len);
 
