@@ -13,6 +13,7 @@
 #include <ngx_mesh_metrics.h>
 
 
+static ngx_mesh_link_t *ngx_mesh_link_find(ngx_pool_t *pool);
 static void ngx_mesh_link_cleanup(void *data);
 
 
@@ -22,10 +23,9 @@ ngx_mesh_link_open(ngx_pool_t *pool, ngx_mesh_flow_t *flow)
     ngx_mesh_link_t     *link;
     ngx_pool_cleanup_t  *cln;
 
-    for (cln = pool->cleanup; cln; cln = cln->next) {
-        if (cln->handler == ngx_mesh_link_cleanup) {
-            return cln->data;
-        }
+    link = ngx_mesh_link_find(pool);
+    if (link) {
+        return link;
     }
 
     cln = ngx_pool_cleanup_add(pool, sizeof(ngx_mesh_link_t));
@@ -44,11 +44,47 @@ ngx_mesh_link_open(ngx_pool_t *pool, ngx_mesh_flow_t *flow)
 }
 
 
+void
+ngx_mesh_link_flush(ngx_pool_t *pool, off_t received, off_t sent)
+{
+    ngx_mesh_link_t  *link;
+
+    link = ngx_mesh_link_find(pool);
+
+    if (link) {
+        ngx_mesh_metrics_peer_transferred(link->series,
+                                          received - link->received_counted,
+                                          sent - link->sent_counted);
+        link->received_counted = received;
+        link->sent_counted = sent;
+    }
+}
+
+
+static ngx_mesh_link_t *
+ngx_mesh_link_find(ngx_pool_t *pool)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_mesh_link_cleanup) {
+            return cln->data;
+        }
+    }
+
+    return NULL;
+}
+
+
 static void
 ngx_mesh_link_cleanup(void *data)
 {
     ngx_mesh_link_t  *link = data;
 
-    ngx_mesh_metrics_peer_closed(link->series, link->received, link->sent,
-                                 link->err);
+    /* totals stay 0 when a worker ends in the middle of a session */
+
+    ngx_mesh_metrics_peer_closed(link->series,
+                        ngx_max(link->received - link->received_counted, 0),
+                        ngx_max(link->sent - link->sent_counted, 0),
+                        link->err);
 }

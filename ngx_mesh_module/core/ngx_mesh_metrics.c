@@ -240,6 +240,20 @@ ngx_mesh_metrics_opened(ngx_mesh_flow_t *flow)
 
 
 void
+ngx_mesh_metrics_peer_transferred(ngx_mesh_series_t *series,
+    off_t read_bytes, off_t write_bytes)
+{
+    ngx_mesh_zone_t  *zone;
+
+    zone = ngx_mesh_zone_get();
+
+    if (zone && series) {
+        ngx_mesh_metrics_bytes(zone, series, read_bytes, write_bytes);
+    }
+}
+
+
+void
 ngx_mesh_metrics_peer_closed(ngx_mesh_series_t *series, off_t read_bytes,
     off_t write_bytes, ngx_err_t err)
 {

@@ -85,9 +85,12 @@ void ngx_mesh_metrics_closed(ngx_mesh_conn_t *conn, off_t read_bytes,
 
 /*
  * Connections to an endpoint (peer="dst"): called by the pool when one was
- * established, and when it is closed.  series is what opened returned.
+ * established, and when it is closed.  series is what opened returned; the
+ * bytes of transferred and closed add up.
  */
 ngx_mesh_series_t *ngx_mesh_metrics_opened(ngx_mesh_flow_t *flow);
+void ngx_mesh_metrics_peer_transferred(ngx_mesh_series_t *series,
+    off_t read_bytes, off_t write_bytes);
 void ngx_mesh_metrics_peer_closed(ngx_mesh_series_t *series,
     off_t read_bytes, off_t write_bytes, ngx_err_t err);
 

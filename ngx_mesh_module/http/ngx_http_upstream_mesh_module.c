@@ -360,6 +360,8 @@ ngx_http_upstream_mesh_count(ngx_http_upstream_mesh_peer_t *mp,
     link->sent += c->sent;
     link->received += mp->request->upstream->state->bytes_received;
 
+    ngx_mesh_link_flush(c->pool, link->received, link->sent);
+
     if (c->read->timedout || c->write->timedout) {
         link->err = NGX_ETIMEDOUT;
 

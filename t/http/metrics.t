@@ -131,6 +131,18 @@ my ($inf) = map { $m->{$_} } grep { /^response_latency_ms_bucket.*"404".*Inf/ }
 
 is("$count $inf", '1 1', 'the histogram has what response_total has');
 
+# bytes, of pooled connections too
+
+my %cart = (%out, peer => 'dst', dst_service => 'cart');
+my $request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+my $response = "HTTP/1.1 200 OK\r\nServer: app\r\nContent-Length: 11\r\n\r\n"
+             . "cart GET /\n";
+
+is($t->metric('tcp_write_bytes_total', %cart), 2 * length $request,
+   'bytes to an endpoint');
+is($t->metric('tcp_read_bytes_total', %cart), 2 * length $response,
+   'bytes from an endpoint');
+
 # in flight, and connections
 
 $s = $t->connect('10.96.14.8:90');

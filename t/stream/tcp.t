@@ -179,6 +179,20 @@ sub settled {
     return $t->metric($name, %labels);
 }
 
+$s = $t->connect('10.96.14.8:6379');
+is(echo('', 'long' x 250, socket => $s), 'long' x 250, 'a session that lasts');
+
+my %plain = (%out, dst_service => 'old', target_addr => '10.244.1.10:6379',
+             peer => 'dst');
+
+ok($t->wait_for('its bytes', sub {
+    return $t->metric('tcp_read_bytes_total', %plain) >= 1000
+           && $t->metric('tcp_write_bytes_total', %plain) >= 1000
+           && $t->metric('tcp_read_bytes_total', %out, peer => 'src',
+                         target_addr => '10.96.14.8:6379') >= 1000;
+}), 'shows its bytes while it does');
+close $s;
+
 my %from_cart = (%in, peer => 'src', tls => 'true',
                  client_id => 'spiffe://cluster.local/ns/shop/sa/cart');
 
