@@ -30,7 +30,7 @@ prepare_versions() {
 
 
 prepare_asan() {
-    MESH_BUILD=$root/build-asan auto/build --asan module
+    MESH_BUILD=$root/build-asan auto/build --asan
 }
 
 
@@ -99,11 +99,22 @@ run_family() {
     asan=
     [ "$family" != asan ] || asan=$root/build-asan
 
-    MESH_BUILD=${asan:-$build} MESH_ASAN=$asan \
+    reports=$(mktemp -d /tmp/mesh-asan.XXXXXX)
+    chmod 1777 "$reports"
+
+    MESH_ASAN_REPORTS=$reports/report MESH_BUILD=${asan:-$build} MESH_ASAN=$asan \
         auto/lib/tap --family "$family" --jobs "$(field "$family" 2)" \
             --limit "$(field "$family" 3)" --net "$(field "$family" 4)" \
             --logs "$build/test/$family" \
-            --results "$results" < "$build/test/$family/files"
+            --results "$results" < "$build/test/$family/files" || true
+
+    if ls "$reports"/report* > /dev/null 2>&1; then
+        echo "FAILED $family: the sanitizers reported"
+        cat "$reports"/report*
+        echo "$family-reports 0 1 0 0" >> "$results"
+    fi
+
+    rm -rf "$reports"
 }
 
 
