@@ -24,6 +24,7 @@ typedef struct {
     ngx_queue_t               age;       /* of all, newest first */
     ngx_connection_t         *connection;
     uint32_t                  hash;
+    ngx_msec_t                parked_ms;
     ngx_str_t                 identity;
     uint64_t                  generation;
     ngx_uint_t                protocol;
@@ -39,6 +40,7 @@ static ngx_uint_t ngx_mesh_pool_equal(ngx_mesh_pool_item_t *item,
 static ngx_mesh_pool_item_t *ngx_mesh_pool_room(
     const ngx_mesh_pool_key_t *key, uint32_t hash);
 static void ngx_mesh_pool_unlink(ngx_mesh_pool_item_t *item);
+static ngx_uint_t ngx_mesh_pool_safe(ngx_mesh_pool_item_t *item);
 static ngx_uint_t ngx_mesh_pool_alive(ngx_connection_t *c);
 static void ngx_mesh_pool_read_handler(ngx_event_t *rev);
 static void ngx_mesh_pool_dummy_handler(ngx_event_t *wev);
@@ -51,7 +53,8 @@ static ngx_queue_t           ngx_mesh_pool_free;
 
 
 ngx_connection_t *
-ngx_mesh_pool_take(const ngx_mesh_pool_key_t *key, ngx_log_t *log)
+ngx_mesh_pool_take(const ngx_mesh_pool_key_t *key, ngx_uint_t once,
+    ngx_log_t *log)
 {
     uint32_t               hash;
     ngx_queue_t           *q, *next, *bucket;
@@ -70,7 +73,9 @@ ngx_mesh_pool_take(const ngx_mesh_pool_key_t *key, ngx_log_t *log)
         next = ngx_queue_next(q);
         item = ngx_queue_data(q, ngx_mesh_pool_item_t, chain);
 
-        if (!ngx_mesh_pool_equal(item, key, hash)) {
+        if (!ngx_mesh_pool_equal(item, key, hash)
+            || (once && !ngx_mesh_pool_safe(item)))
+        {
             continue;
         }
 
@@ -124,6 +129,7 @@ ngx_mesh_pool_park(const ngx_mesh_pool_key_t *key, ngx_connection_t *c)
 
     item->connection = c;
     item->hash = hash;
+    item->parked_ms = ngx_current_msec;
     item->identity = key->identity;
     item->generation = key->generation;
     item->protocol = key->protocol;
@@ -320,6 +326,24 @@ ngx_mesh_pool_unlink(ngx_mesh_pool_item_t *item)
     ngx_queue_insert_head(&ngx_mesh_pool_free, &item->chain);
 
     ngx_mesh_count(NGX_MESH_C_pool_idle, -1);
+}
+
+
+/* between sidecars a connection is not closed without a reason */
+
+static ngx_uint_t
+ngx_mesh_pool_safe(ngx_mesh_pool_item_t *item)
+{
+    ngx_msec_t  idle_ms;
+
+    if (item->identity.len) {
+        return 1;
+    }
+
+    idle_ms = ngx_current_msec - item->parked_ms;
+
+    return idle_ms >= NGX_MESH_POOL_SETTLED_MS
+           && idle_ms <= NGX_MESH_POOL_RECENT_MS;
 }
 
 

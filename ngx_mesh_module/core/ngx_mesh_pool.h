@@ -20,6 +20,15 @@
 #define NGX_MESH_POOL_KEY_MAX     64     /* with one key */
 #define NGX_MESH_POOL_IDLE_MS     60000
 
+/*
+ * How long a plaintext connection may have been idle for a request that
+ * cannot be sent twice: applications end connections right after an answer,
+ * or after some seconds, without a word.
+ */
+
+#define NGX_MESH_POOL_SETTLED_MS  2
+#define NGX_MESH_POOL_RECENT_MS   1000
+
 
 typedef struct {
     struct sockaddr          *sockaddr;
@@ -30,9 +39,13 @@ typedef struct {
 } ngx_mesh_pool_key_t;
 
 
-/* the connection used last that is still alive, ready for use, or NULL */
+/*
+ * The connection used last that is still alive, ready for use, or NULL.
+ * once: what it is for cannot be sent again if the connection turns out to
+ * have been closed.
+ */
 ngx_connection_t *ngx_mesh_pool_take(const ngx_mesh_pool_key_t *key,
-    ngx_log_t *log);
+    ngx_uint_t once, ngx_log_t *log);
 
 /*
  * Takes c over, with nothing unread or unsent in it; the oldest makes room.

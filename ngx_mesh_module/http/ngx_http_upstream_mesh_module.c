@@ -275,15 +275,24 @@ static ngx_connection_t *
 ngx_http_upstream_mesh_pooled(ngx_http_upstream_mesh_peer_t *mp,
     ngx_peer_connection_t *pc)
 {
+    ngx_uint_t            once;
     const char           *code;
     ngx_mesh_peer_t      *peer;
     ngx_connection_t     *c;
+    ngx_http_request_t   *r;
     ngx_mesh_pool_key_t   key;
+
+    r = mp->request;
+
+    /* what ngx_http_upstream_next() would not send again */
+
+    once = (r->method & (NGX_HTTP_POST|NGX_HTTP_LOCK|NGX_HTTP_PATCH))
+           || r->request_body_no_buffering;
 
     ngx_http_upstream_mesh_key(mp, &key);
 
     for ( ;; ) {
-        c = ngx_mesh_pool_take(&key, pc->log);
+        c = ngx_mesh_pool_take(&key, once, pc->log);
 
         if (c == NULL || key.identity.len == 0) {
             return c;
