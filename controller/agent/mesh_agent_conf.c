@@ -199,6 +199,11 @@ mesh_agent_conf_check(mesh_agent_conf_t *conf, mesh_err_t *err)
                         "at most 90 bytes", conf->run_dir);
     }
 
+    if (conf->conf_dir[0] != '/') {
+        return mesh_err(err, "--conf-dir=%.64s: expected an absolute path",
+                        conf->conf_dir);
+    }
+
     n = snprintf(conf->id, sizeof(conf->id), "spiffe://%s/ns/%s/sa/%s",
                  conf->trust_domain, conf->namespace_, conf->service_account);
 
@@ -208,6 +213,13 @@ mesh_agent_conf_check(mesh_agent_conf_t *conf, mesh_err_t *err)
     }
 
     wrong = mesh_identity_parse(conf->id, strlen(conf->id), &id);
+
+    if (wrong == NULL
+        && (id.namespace_len != strlen(conf->namespace_)
+            || id.service_account_len != strlen(conf->service_account)))
+    {
+        wrong = "a part of it is no name";
+    }
 
     if (wrong) {
         return mesh_err(err, "identity \"%.128s\" of --trust-domain, "

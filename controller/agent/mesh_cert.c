@@ -30,6 +30,7 @@
 #define MESH_CERT_RETRY_MIN    200
 #define MESH_CERT_RETRY_MAX    15000
 #define MESH_CERT_TIMEOUT      10000
+#define MESH_CERT_WAIT_MIN     1000        /* however short a life is */
 #define MESH_CERT_WAIT_MAX     (24 * 3600 * 1000)   /* of one timer */
 
 
@@ -355,16 +356,19 @@ uint64_t
 mesh_cert_renew_ms(time_t not_before, time_t not_after, time_t now,
     uint32_t rnd)
 {
+    time_t    issued;
     uint64_t  due_ms, gone_ms;
 
-    if (not_after <= not_before || now >= not_after) {
+    issued = not_before + MESH_CERT_SKEW_S;
+
+    if (not_after <= issued || now >= not_after) {
         return 0;
     }
 
-    due_ms = (uint64_t) (not_after - not_before) * 10 * MESH_CERT_RENEW_PCT;
+    due_ms = (uint64_t) (not_after - issued) * 10 * MESH_CERT_RENEW_PCT;
     due_ms = mesh_backoff_jitter(due_ms, MESH_CERT_JITTER_PCT, rnd);
 
-    gone_ms = now > not_before ? (uint64_t) (now - not_before) * 1000 : 0;
+    gone_ms = now > issued ? (uint64_t) (now - issued) * 1000 : 0;
 
     return due_ms > gone_ms ? due_ms - gone_ms : 0;
 }
@@ -394,6 +398,8 @@ mesh_cert_renew(mesh_cert_t *cert)
 
     mesh_log(MESH_LOG_INFO, 0, "identity %" PRIu64 " is renewed in %" PRIu64
              " ms", cert->epoch, wait_ms);
+
+    wait_ms = mesh_max(wait_ms, MESH_CERT_WAIT_MIN);
 
     mesh_cert_wait(cert, mesh_min(wait_ms, MESH_CERT_WAIT_MAX));
 }

@@ -24,6 +24,7 @@
 
 #define MESH_CERT_RENEW_PCT    70
 #define MESH_CERT_JITTER_PCT   10
+#define MESH_CERT_SKEW_S       20          /* not_before lies in the past */
 #define MESH_CERT_KEEP         2           /* epochs that stay on disk */
 
 
@@ -53,8 +54,9 @@ void mesh_cert_refused(mesh_cert_t *cert, uint64_t epoch);
 
 
 /*
- * Milliseconds until a pair has to be renewed: 70 % of its life after
- * not_before, 10 % of that more or less by rnd; 0: now.
+ * Milliseconds until a pair has to be renewed: 70 % of its life after it was
+ * issued, which is MESH_CERT_SKEW_S after its not_before, 10 % of that more
+ * or less by rnd; 0: now.
  */
 uint64_t mesh_cert_renew_ms(time_t not_before, time_t not_after, time_t now,
     uint32_t rnd);

@@ -93,7 +93,8 @@ mesh_init_listen(mesh_init_sockets_t *sockets, const char *ip, in_port_t port,
 
 
 static int
-mesh_init_listen_unix(mesh_init_sockets_t *sockets, const char *path, mesh_err_t *err)
+mesh_init_listen_unix(mesh_init_sockets_t *sockets, const char *path,
+    mesh_err_t *err)
 {
     int                 fd;
     struct sockaddr_un  sa;

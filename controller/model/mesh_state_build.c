@@ -150,8 +150,9 @@ mesh_build_order(mesh_build_t *b)
         if (before && strcmp(before->namespace_, wl->namespace_) == 0
             && strcmp(before->pod, wl->pod) == 0)
         {
-            return mesh_build_fail(b, wl->line, "workload \"%s/%s\" is there "
-                                   "twice", wl->namespace_, wl->pod);
+            return mesh_build_fail(b, mesh_max(wl->line, before->line),
+                                   "workload \"%s/%s\" is there twice",
+                                   wl->namespace_, wl->pod);
         }
 
         wl->index = (uint32_t) i;
@@ -168,9 +169,10 @@ mesh_build_order(mesh_build_t *b)
             && strcmp(last->namespace_, service->namespace_) == 0
             && strcmp(last->name, service->name) == 0)
         {
-            return mesh_build_fail(b, service->line, "service \"%s/%s:%u\" is "
-                                   "there twice", service->namespace_,
-                                   service->name, service->port);
+            return mesh_build_fail(b, mesh_max(service->line, last->line),
+                                   "service \"%s/%s:%u\" is there twice",
+                                   service->namespace_, service->name,
+                                   service->port);
         }
 
         b->services[i++] = service;
@@ -321,7 +323,8 @@ mesh_build_addrs(mesh_build_t *b)
             continue;
         }
 
-        return mesh_build_fail(b, addr->line, "address \"%s\" is there twice",
+        return mesh_build_fail(b, mesh_max(addr->line, addr[-1].line),
+                               "address \"%s\" is there twice",
                                addr->port
                                ? mesh_address_print(addr->ip, addr->port, buf)
                                : mesh_ip_print(addr->ip, buf));
@@ -489,9 +492,11 @@ mesh_build_workloads(mesh_build_t *b)
         for (port = wl->ports; port; port = port->next) {
 
             if (port->next && port->next->port == port->port) {
-                return mesh_build_fail(b, port->next->line, "port %u of "
-                                       "workload \"%s/%s\" is there twice",
-                                       port->port, wl->namespace_, wl->pod);
+                return mesh_build_fail(b, mesh_max(port->line,
+                                                   port->next->line),
+                                       "port %u of workload \"%s/%s\" is "
+                                       "there twice", port->port,
+                                       wl->namespace_, wl->pod);
             }
 
             ports[nport].port = port->port;
@@ -538,8 +543,9 @@ mesh_build_services(mesh_build_t *b)
                 && endpoint->port == endpoint->next->port
                 && memcmp(endpoint->ip, endpoint->next->ip, 16) == 0)
             {
-                return mesh_build_fail(b, endpoint->next->line, "endpoint "
-                                       "\"%s\" is there twice",
+                return mesh_build_fail(b, mesh_max(endpoint->line,
+                                                   endpoint->next->line),
+                                       "endpoint \"%s\" is there twice",
                                        mesh_address_print(endpoint->ip,
                                                           endpoint->port,
                                                           buf));

@@ -196,8 +196,9 @@ mesh_render_ends_word(char ch)
 
 
 /*
- * One line with the item-th value of its list.  *items becomes the length of
- * the list that stands in it; two lists in a line have to be equally long.
+ * One line with the item-th value of its list; what has one value is the
+ * same in every turn.  *items becomes the length of the list that stands in
+ * it; two lists in a line have to be equally long.
  */
 
 static int
@@ -232,15 +233,23 @@ mesh_render_words(mesh_render_t *r, const char *p, size_t len, size_t item,
             return MESH_ERROR;
         }
 
-        if (value->n == 0 || item >= value->n) {
+        if (value->n == 0) {
             return mesh_err(r->err, "%.128s:%u: \"%s\" has no value, expected "
                             "the line inside \"#if %s\"", r->file, r->line,
                             value->name, value->name);
         }
 
-        *items = value->n;
+        if (value->n > 1 && *items > 1 && *items != value->n) {
+            return mesh_err(r->err, "%.128s:%u: \"%s\" has %zu values, "
+                            "expected %zu as the other list of the line",
+                            r->file, r->line, value->name, value->n, *items);
+        }
 
-        if (mesh_render_word(r, value->items[item]) != MESH_OK) {
+        *items = mesh_max(*items, value->n);
+
+        if (mesh_render_word(r, value->items[value->n == 1 ? 0 : item])
+            != MESH_OK)
+        {
             return mesh_err_prefix(r->err, "%.128s:%u: value of \"%s\"",
                                    r->file, r->line, value->name);
         }
