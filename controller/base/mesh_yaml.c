@@ -95,6 +95,8 @@ static json_t *mesh_yaml_node(mesh_yaml_t *yaml, const yaml_event_t *event);
 static json_t *mesh_yaml_value(mesh_yaml_t *yaml, const yaml_event_t *event);
 static json_t *mesh_yaml_sequence(mesh_yaml_t *yaml);
 static json_t *mesh_yaml_mapping(mesh_yaml_t *yaml);
+static int mesh_yaml_member(mesh_yaml_t *yaml, json_t *object,
+    const yaml_event_t *name);
 static json_t *mesh_yaml_alias(mesh_yaml_t *yaml, const yaml_event_t *event);
 static int mesh_yaml_anchor(mesh_yaml_t *yaml, const yaml_event_t *event,
     json_t *json, size_t nodes);
@@ -474,11 +476,10 @@ failed:
 static json_t *
 mesh_yaml_mapping(mesh_yaml_t *yaml)
 {
-    int            rc;
-    json_t        *object, *value;
+    int            done;
+    json_t        *object;
     unsigned       height;
-    const char    *key;
-    yaml_event_t   name, event;
+    yaml_event_t   name;
 
     height = 0;
 
@@ -492,50 +493,18 @@ mesh_yaml_mapping(mesh_yaml_t *yaml)
             goto failed;
         }
 
-        if (name.type == YAML_MAPPING_END_EVENT) {
+        done = (name.type == YAML_MAPPING_END_EVENT);
+
+        if (!done && mesh_yaml_member(yaml, object, &name) != MESH_OK) {
             yaml_event_delete(&name);
-            break;
-        }
-
-        key = (const char *) name.data.scalar.value;
-
-        if (name.type != YAML_SCALAR_EVENT) {
-            mesh_yaml_wrong(yaml, &name, "a key that is no scalar");
-            goto failed_name;
-        }
-
-        if (strcmp(key, "<<") == 0
-            && name.data.scalar.style == YAML_PLAIN_SCALAR_STYLE)
-        {
-            mesh_yaml_wrong(yaml, &name, "merge keys are not supported");
-            goto failed_name;
-        }
-
-        if (json_object_get(object, key)) {
-            mesh_yaml_wrong(yaml, &name, "the key \"%.80s\" stands twice",
-                            key);
-            goto failed_name;
-        }
-
-        if (mesh_yaml_next(yaml, &event) != MESH_OK) {
-            goto failed_name;
-        }
-
-        value = mesh_yaml_node(yaml, &event);
-        yaml_event_delete(&event);
-
-        if (value == NULL) {
-            goto failed_name;
-        }
-
-        rc = json_object_set_new(object, key, value);
-
-        if (rc != 0) {
-            mesh_yaml_wrong(yaml, &name, "the key is no text");
-            goto failed_name;
+            goto failed;
         }
 
         yaml_event_delete(&name);
+
+        if (done) {
+            break;
+        }
 
         height = mesh_max(height, yaml->height);
     }
@@ -544,15 +513,59 @@ mesh_yaml_mapping(mesh_yaml_t *yaml)
 
     return object;
 
-failed_name:
-
-    yaml_event_delete(&name);
-
 failed:
 
     json_decref(object);
 
     return NULL;
+}
+
+
+/* one key, which has been read, and its value */
+
+static int
+mesh_yaml_member(mesh_yaml_t *yaml, json_t *object, const yaml_event_t *name)
+{
+    json_t        *value;
+    const char    *key;
+    yaml_event_t   event;
+
+    if (name->type != YAML_SCALAR_EVENT) {
+        mesh_yaml_wrong(yaml, name, "a key that is no scalar");
+        return MESH_ERROR;
+    }
+
+    key = (const char *) name->data.scalar.value;
+
+    if (strcmp(key, "<<") == 0
+        && name->data.scalar.style == YAML_PLAIN_SCALAR_STYLE)
+    {
+        mesh_yaml_wrong(yaml, name, "merge keys are not supported");
+        return MESH_ERROR;
+    }
+
+    if (json_object_get(object, key)) {
+        mesh_yaml_wrong(yaml, name, "the key \"%.80s\" stands twice", key);
+        return MESH_ERROR;
+    }
+
+    if (mesh_yaml_next(yaml, &event) != MESH_OK) {
+        return MESH_ERROR;
+    }
+
+    value = mesh_yaml_node(yaml, &event);
+    yaml_event_delete(&event);
+
+    if (value == NULL) {
+        return MESH_ERROR;
+    }
+
+    if (json_object_set_new(object, key, value) != 0) {
+        mesh_yaml_wrong(yaml, name, "the key is no text");
+        return MESH_ERROR;
+    }
+
+    return MESH_OK;
 }
 
 

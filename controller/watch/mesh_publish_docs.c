@@ -37,6 +37,8 @@ static void mesh_publish_on_sync(mesh_publish_t *p, char *text,
     const redisReply *reply);
 static void mesh_publish_on_leftovers(mesh_publish_t *p, char *text,
     const redisReply *reply);
+static void mesh_publish_bury(mesh_publish_t *p, const char **keys, size_t n);
+static void mesh_publish_scan(mesh_publish_t *p);
 static void mesh_publish_audit_call(mesh_publish_t *p, const char **keys,
     size_t n);
 static void mesh_publish_on_audit(mesh_publish_t *p, char *text,
@@ -388,11 +390,11 @@ mesh_publish_on_leftovers(mesh_publish_t *p, char *text,
 void
 mesh_publish_audit(mesh_publish_t *p)
 {
-    time_t                now;
-    size_t                i, n, left, gone;
-    const char           *keys[MESH_PUBLISH_AUDIT_CALL];
-    const char           *argv[6], *dead[MESH_PUBLISH_AUDIT_CALL];
-    mesh_publish_doc_t   *doc;
+    time_t               now;
+    size_t               n, left, gone;
+    const char          *keys[MESH_PUBLISH_AUDIT_CALL];
+    const char          *dead[MESH_PUBLISH_AUDIT_CALL];
+    mesh_publish_doc_t  *doc;
 
     now = (time_t) (mesh_publish_now_ms() / 1000);
 
@@ -416,17 +418,13 @@ mesh_publish_audit(mesh_publish_t *p)
             continue;
         }
 
-        if (doc->body == NULL && doc->expires <= now) {
-            if (gone < mesh_nelts(dead)) {
+        /* around its end a tombstone may be there or not: clocks differ */
+
+        if (doc->body == NULL && doc->expires - 2 <= now) {
+            if (doc->expires <= now && gone < mesh_nelts(dead)) {
                 dead[gone++] = doc->key;
             }
 
-            continue;
-        }
-
-        /* Redis's clock may be a little ahead of ours */
-
-        if (doc->body == NULL && doc->expires - 2 <= now) {
             continue;
         }
 
@@ -443,17 +441,38 @@ mesh_publish_audit(mesh_publish_t *p)
     }
 
     if (gone) {
-        mesh_publish_forget(p, dead, gone);
-
-        for (i = 0; i < gone; i++) {
-            doc = mesh_map_remove(&p->docs, dead[i]);
-
-            free(doc->key);
-            free(doc);
-        }
+        mesh_publish_bury(p, dead, gone);
     }
 
-    /* strangers: keys that look like ours */
+    mesh_publish_scan(p);
+}
+
+
+/* tombstones whose time is over, here and in mesh:gens */
+
+static void
+mesh_publish_bury(mesh_publish_t *p, const char **keys, size_t n)
+{
+    size_t               i;
+    mesh_publish_doc_t  *doc;
+
+    mesh_publish_forget(p, keys, n);
+
+    for (i = 0; i < n; i++) {
+        doc = mesh_map_remove(&p->docs, keys[i]);
+
+        free(doc->key);
+        free(doc);
+    }
+}
+
+
+/* strangers: keys that look like ours */
+
+static void
+mesh_publish_scan(mesh_publish_t *p)
+{
+    const char  *argv[6];
 
     argv[0] = "SCAN";
     argv[1] = p->scan[0] ? p->scan : "0";
