@@ -232,6 +232,11 @@ class Sidecar:
             code = "killed"
         self.process = None
         self.out.close()
+        for word in ("Sanitizer", "runtime error:"):
+            if word in self.log():
+                print("# " + self.log()[self.log().index(word) - 200:]
+                      .replace("\n", "\n# "))
+                return word
         return code
 
     def log(self):
