@@ -102,8 +102,8 @@ run_family() {
     reports=$(mktemp -d /tmp/mesh-asan.XXXXXX)
     chmod 1777 "$reports"
 
-    MESH_ASAN_REPORTS=$reports/report MESH_BUILD=${asan:-$build} MESH_ASAN=$asan \
-        auto/lib/tap --family "$family" --jobs "$(field "$family" 2)" \
+    MESH_ASAN=$asan MESH_ASAN_REPORTS=$reports/report \
+        MESH_BUILD=${asan:-$build} auto/lib/tap --family "$family" --jobs "$(field "$family" 2)" \
             --limit "$(field "$family" 3)" --net "$(field "$family" 4)" \
             --logs "$build/test/$family" \
             --results "$results" < "$build/test/$family/files" || true
