@@ -634,8 +634,10 @@ mesh_index_emit(mesh_index_t *index, mesh_index_emit_pt emit, void *data)
     changed = 0;
     gone = 0;
 
-    qsort(index->touched, index->ntouched, sizeof(mesh_index_doc_t *),
-          mesh_index_by_order);
+    if (index->ntouched) {
+        qsort(index->touched, index->ntouched, sizeof(mesh_index_doc_t *),
+              mesh_index_by_order);
+    }
 
     for (n = 0; n < index->ntouched; n++) {
         doc = index->touched[n];
