@@ -103,7 +103,8 @@ run_family() {
     chmod 1777 "$reports"
 
     MESH_ASAN=$asan MESH_ASAN_REPORTS=$reports/report \
-        MESH_BUILD=${asan:-$build} auto/lib/tap --family "$family" --jobs "$(field "$family" 2)" \
+        MESH_BUILD=${asan:-$build} \
+        auto/lib/tap --family "$family" --jobs "$(field "$family" 2)" \
             --limit "$(field "$family" 3)" --net "$(field "$family" 4)" \
             --logs "$build/test/$family" \
             --results "$results" < "$build/test/$family/files" || true
