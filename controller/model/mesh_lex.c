@@ -17,6 +17,7 @@ static mesh_lex_e mesh_lex_word(mesh_lex_t *lex);
 static mesh_lex_e mesh_lex_quoted(mesh_lex_t *lex, char quote);
 static const char *mesh_lex_escape(mesh_lex_t *lex, const char *p, size_t *n);
 static int mesh_lex_space(char ch);
+static int mesh_lex_control(char ch);
 static void mesh_lex_skip(mesh_lex_t *lex);
 
 
@@ -116,6 +117,15 @@ static int
 mesh_lex_space(char ch)
 {
     return ch == ' ' || ch == '\t' || ch == '\r' || ch == '\n';
+}
+
+
+/* no word holds these: a printed state must be readable again */
+
+static int
+mesh_lex_control(char ch)
+{
+    return ((unsigned char) ch < ' ' && !mesh_lex_space(ch)) || ch == 0x7f;
 }
 
 
@@ -285,8 +295,9 @@ mesh_lex_escape(mesh_lex_t *lex, const char *p, size_t *n)
     word = lex->words + lex->used;
     ch = *p;
 
-    if (ch == '\0') {
-        (void) mesh_lex_fail(lex, lex->line, "byte 0, expected text");
+    if (mesh_lex_control(ch)) {
+        (void) mesh_lex_fail(lex, lex->line, "control byte 0x%02x, expected "
+                             "text", (unsigned char) ch);
         return NULL;
     }
 
@@ -319,13 +330,16 @@ mesh_lex_escape(mesh_lex_t *lex, const char *p, size_t *n)
         word[(*n)++] = '\n';
         return p + 2;
 
-    case '\0':
     case '\n':
         word[(*n)++] = ch;
         return p + 1;                      /* looked at in the next turn */
 
     default:
         word[(*n)++] = ch;
+
+        if (mesh_lex_control(p[1])) {
+            return p + 1;                  /* refused in the next turn */
+        }
 
         if (*n < MESH_LEX_WORD) {
             word[(*n)++] = p[1];           /* escaped: it ends no word */
@@ -374,9 +388,7 @@ mesh_lex_quote(char *buf, size_t size, const char *text, size_t len)
 
     for (i = 0; i < len; i++) {
 
-        if (((unsigned char) text[i] < 0x20 && strchr("\t\r\n", text[i]) == 0)
-            || text[i] == '\0' || text[i] == 0x7f)
-        {
+        if (mesh_lex_control(text[i])) {
             return -1;
         }
 
