@@ -147,7 +147,9 @@ ngx_mesh_accept_cleanup(void *data)
         if (c->timedout) {
             err = NGX_ETIMEDOUT;
 
-        } else if (c->error || c->read->error || c->write->error) {
+        } else if (c->read->error || c->write->error
+                   || (c->error && !c->read->eof))
+        {
             err = NGX_ECONNRESET;
         }
 

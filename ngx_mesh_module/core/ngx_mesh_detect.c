@@ -381,10 +381,11 @@ ngx_mesh_detect_alpn(ngx_mesh_reader_t *r, ngx_mesh_hello_t *hello)
         } else if (inner != NGX_MESH_INNER_NONE) {
             continue;
 
-        } else if (ngx_mesh_is(name.p, n, MESH_ALPN_HTTP1)
-                   || ngx_mesh_is(name.p, n, MESH_ALPN_HTTP2))
-        {
-            inner = NGX_MESH_INNER_HTTP;
+        } else if (ngx_mesh_is(name.p, n, MESH_ALPN_HTTP1)) {
+            inner = NGX_MESH_INNER_HTTP1;
+
+        } else if (ngx_mesh_is(name.p, n, MESH_ALPN_HTTP2)) {
+            inner = NGX_MESH_INNER_HTTP2;
 
         } else if (ngx_mesh_is(name.p, n, MESH_ALPN_TCP)) {
             inner = NGX_MESH_INNER_TCP;

@@ -33,7 +33,8 @@ typedef enum {
 
 typedef enum {
     NGX_MESH_INNER_NONE = 0,
-    NGX_MESH_INNER_HTTP,                 /* http/1.1 or h2 */
+    NGX_MESH_INNER_HTTP1,
+    NGX_MESH_INNER_HTTP2,
     NGX_MESH_INNER_TCP
 } ngx_mesh_inner_e;
 

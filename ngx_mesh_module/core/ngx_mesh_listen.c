@@ -23,6 +23,7 @@ typedef struct {
     in_port_t                 port;
     ngx_mesh_direction_e      direction;
     ngx_uint_t                required;
+    ngx_uint_t                http2;
     const char               *block;
     const char               *what;
 } ngx_mesh_target_t;
@@ -39,14 +40,16 @@ static ngx_int_t ngx_mesh_listen_missing(ngx_cycle_t *cycle,
 /* by ngx_mesh_to_e; what is not required is used when it is there */
 
 static const ngx_mesh_target_t  ngx_mesh_targets[NGX_MESH_TO_MAX] = {
-    { 65001, NGX_MESH_OUTBOUND, 1, "http", "HTTP/1 of applications" },
-    { 65002, NGX_MESH_OUTBOUND, 0, "http", "HTTP/2 of applications" },
-    { 65003, NGX_MESH_OUTBOUND, 1, "stream", "raw TCP of applications" },
-    { 65004, NGX_MESH_OUTBOUND, 0, "stream", "its twin with proxy_ssl" },
-    { 65011, NGX_MESH_INBOUND, 1, "http", "HTTP/1 in plaintext" },
-    { 65013, NGX_MESH_INBOUND, 1, "http", "HTTP over mesh TLS" },
-    { 65015, NGX_MESH_INBOUND, 1, "stream", "raw TCP in plaintext" },
-    { 65016, NGX_MESH_INBOUND, 1, "stream", "raw TCP over mesh TLS" }
+    { 65001, NGX_MESH_OUTBOUND, 1, 0, "http", "HTTP/1 of applications" },
+    { 65002, NGX_MESH_OUTBOUND, 1, 1, "http", "HTTP/2 of applications" },
+    { 65003, NGX_MESH_OUTBOUND, 1, 0, "stream", "raw TCP of applications" },
+    { 65004, NGX_MESH_OUTBOUND, 0, 0, "stream", "its twin with proxy_ssl" },
+    { 65011, NGX_MESH_INBOUND, 1, 0, "http", "HTTP/1 in plaintext" },
+    { 65012, NGX_MESH_INBOUND, 1, 1, "http", "HTTP/2 in plaintext" },
+    { 65013, NGX_MESH_INBOUND, 1, 0, "http", "HTTP/1 over mesh TLS" },
+    { 65014, NGX_MESH_INBOUND, 1, 1, "http", "HTTP/2 over mesh TLS" },
+    { 65015, NGX_MESH_INBOUND, 1, 0, "stream", "raw TCP in plaintext" },
+    { 65016, NGX_MESH_INBOUND, 1, 0, "stream", "raw TCP over mesh TLS" }
 };
 
 
@@ -216,6 +219,16 @@ ngx_mesh_listen_is_virtual(struct sockaddr *sa, ngx_uint_t *target,
     }
 
     return 0;
+}
+
+
+ngx_uint_t
+ngx_mesh_listen_http2(struct sockaddr *sa)
+{
+    ngx_uint_t  target, v6;
+
+    return ngx_mesh_listen_is_virtual(sa, &target, &v6)
+           && ngx_mesh_targets[target].http2;
 }
 
 

@@ -9,8 +9,8 @@
 
 /*
  * Intercept listeners and the virtual listeners of http{} and stream{} that
- * their connections are handed to.  Owned by ngx_mesh_module; nobody else
- * needs this file.
+ * their connections are handed to.  Owned by ngx_mesh_module; others need
+ * only ngx_mesh_listen_http2().
  */
 
 #include <ngx_mesh.h>
@@ -24,7 +24,9 @@ typedef enum {
     NGX_MESH_TO_OUT_RAW,
     NGX_MESH_TO_OUT_RAW_TLS,
     NGX_MESH_TO_IN_HTTP1,
-    NGX_MESH_TO_IN_MESH_HTTP,
+    NGX_MESH_TO_IN_HTTP2,
+    NGX_MESH_TO_IN_MESH_HTTP1,
+    NGX_MESH_TO_IN_MESH_HTTP2,
     NGX_MESH_TO_IN_RAW,
     NGX_MESH_TO_IN_MESH_RAW,
     NGX_MESH_TO_MAX
@@ -57,6 +59,10 @@ char *ngx_mesh_listen_add(ngx_conf_t *cf, ngx_mesh_conf_t *mcf,
  * never bound.  NGX_ERROR, logged: one is missing.
  */
 ngx_int_t ngx_mesh_listen_strip(ngx_cycle_t *cycle, ngx_mesh_conf_t *mcf);
+
+
+/* 1: sa is a virtual listener whose connections speak HTTP/2 */
+ngx_uint_t ngx_mesh_listen_http2(struct sockaddr *sa);
 
 
 extern ngx_module_t  ngx_mesh_module;

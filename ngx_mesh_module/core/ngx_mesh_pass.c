@@ -30,6 +30,8 @@ static void ngx_mesh_pass_by_kind(ngx_mesh_accepted_t *a,
     ngx_mesh_detect_e kind, ngx_mesh_hello_t *hello);
 static ngx_mesh_to_e ngx_mesh_pass_target(ngx_mesh_accepted_t *a,
     ngx_mesh_detect_e kind, ngx_mesh_hello_t *hello);
+static ngx_mesh_to_e ngx_mesh_pass_inner(ngx_mesh_accepted_t *a,
+    ngx_mesh_inner_e inner);
 
 
 static u_char  ngx_mesh_peek[NGX_MESH_DETECT_MAX_BYTES];
@@ -185,6 +187,9 @@ ngx_mesh_pass_timeout(ngx_mesh_accepted_t *a)
         /* what began right on a declared port: nginx knows how to wait */
 
         kind = NGX_MESH_DETECT_HTTP1;
+
+    } else if (a->conn.protocol == MESH_PROTO_HTTP2) {
+        kind = NGX_MESH_DETECT_HTTP2;
     }
 
     ngx_mesh_pass_by_kind(a, kind, NULL);
@@ -223,10 +228,9 @@ static ngx_mesh_to_e
 ngx_mesh_pass_target(ngx_mesh_accepted_t *a, ngx_mesh_detect_e kind,
     ngx_mesh_hello_t *hello)
 {
-    ngx_uint_t  inbound, v6;
+    ngx_uint_t  inbound;
 
     inbound = (a->conn.direction == NGX_MESH_INBOUND);
-    v6 = (a->dst.sockaddr.sa_family == AF_INET6);
 
     switch (kind) {
 
@@ -236,24 +240,12 @@ ngx_mesh_pass_target(ngx_mesh_accepted_t *a, ngx_mesh_detect_e kind,
 
     case NGX_MESH_DETECT_HTTP2:
         a->conn.protocol = MESH_PROTO_HTTP2;
-
-        if (!inbound && a->port->conf->targets[NGX_MESH_TO_OUT_HTTP2][v6]) {
-            return NGX_MESH_TO_OUT_HTTP2;
-        }
-
-        break;
+        return inbound ? NGX_MESH_TO_IN_HTTP2 : NGX_MESH_TO_OUT_HTTP2;
 
     case NGX_MESH_DETECT_TLS:
 
         if (inbound && hello->mesh) {
-
-            if (hello->inner == NGX_MESH_INNER_HTTP) {
-                a->conn.protocol = MESH_PROTO_HTTP1;
-                return NGX_MESH_TO_IN_MESH_HTTP;
-            }
-
-            a->conn.protocol = MESH_PROTO_OPAQUE;
-            return NGX_MESH_TO_IN_MESH_RAW;
+            return ngx_mesh_pass_inner(a, hello->inner);
         }
 
         a->conn.protocol = MESH_PROTO_TLS;
@@ -264,6 +256,28 @@ ngx_mesh_pass_target(ngx_mesh_accepted_t *a, ngx_mesh_detect_e kind,
     }
 
     return inbound ? NGX_MESH_TO_IN_RAW : NGX_MESH_TO_OUT_RAW;
+}
+
+
+/* what a sidecar carries in mesh TLS */
+
+static ngx_mesh_to_e
+ngx_mesh_pass_inner(ngx_mesh_accepted_t *a, ngx_mesh_inner_e inner)
+{
+    switch (inner) {
+
+    case NGX_MESH_INNER_HTTP1:
+        a->conn.protocol = MESH_PROTO_HTTP1;
+        return NGX_MESH_TO_IN_MESH_HTTP1;
+
+    case NGX_MESH_INNER_HTTP2:
+        a->conn.protocol = MESH_PROTO_HTTP2;
+        return NGX_MESH_TO_IN_MESH_HTTP2;
+
+    default:
+        a->conn.protocol = MESH_PROTO_OPAQUE;
+        return NGX_MESH_TO_IN_MESH_RAW;
+    }
 }
 
 

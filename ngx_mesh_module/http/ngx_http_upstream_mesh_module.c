@@ -38,6 +38,7 @@ typedef struct {
     uint64_t                    generation;  /* of the try's connection */
     ngx_int_t                 (*process_header)(ngx_http_request_t *r);
     unsigned                    fresh:1;     /* no pooled connection again */
+    unsigned                    http2:1;     /* grpc_pass */
 } ngx_http_upstream_mesh_peer_t;
 
 
@@ -164,6 +165,8 @@ ngx_http_upstream_mesh_init_peer(ngx_http_request_t *r,
     mp->ctx = ctx;
     mp->target = ctx->target;
     mp->process_header = u->process_header;
+    mp->http2 = (u->schema.len > 4
+                 && ngx_strncmp(u->schema.data, "grpc", 4) == 0);
 
     ngx_http_set_ctx(r, mp, ngx_http_upstream_mesh_module);
 
@@ -501,7 +504,7 @@ ngx_http_upstream_mesh_key(ngx_http_upstream_mesh_peer_t *mp,
     key->sockaddr = endpoint->sockaddr;
     key->socklen = endpoint->socklen;
     key->generation = mp->generation;
-    key->protocol = MESH_PROTO_HTTP1;
+    key->protocol = mp->http2 ? MESH_PROTO_HTTP2 : MESH_PROTO_HTTP1;
 
     ngx_str_null(&key->identity);
 
@@ -563,7 +566,8 @@ ngx_http_upstream_mesh_set_session(ngx_peer_connection_t *pc, void *data)
 
     return ngx_mesh_tls_expect(pc->connection,
                                &mp->ctx->flow.endpoint->identity,
-                               MESH_ALPN_HTTP1);
+                               mp->http2 ? MESH_ALPN_HTTP2
+                                         : MESH_ALPN_HTTP1);
 }
 
 

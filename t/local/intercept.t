@@ -29,6 +29,11 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 HTTP = b"GET /a%20b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
+# preface, settings, "GET /", and a stream of a wrong number, which ends it
+HTTP2 = (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+         b"\0\0\6\1\5\0\0\0\1\x82\x86\x84\x41\1x"
+         b"\0\0\1\1\5\0\0\0\2\x82")
+
 CONF = """
 load_module modules/ngx_stream_module.so;
 load_module {module};
@@ -46,10 +51,16 @@ http {{
     ssl_certificate {dir}/cert; ssl_certificate_key {dir}/key;
     server {{ listen 127.0.0.1:65001; listen [::1]:65001;
         return 200 "out-http $server_addr:$server_port $request_uri\\n"; }}
+    server {{ listen 127.0.0.1:65002; listen [::1]:65002;
+        return 200 "out-http2 $server_addr:$server_port\\n"; }}
     server {{ listen 127.0.0.1:65011; listen [::1]:65011;
         return 200 "in-http $server_addr:$server_port $remote_addr\\n"; }}
     server {{ listen 127.0.0.1:65013 ssl; listen [::1]:65013 ssl;
         return 200 "in-mesh-http $server_addr:$server_port\\n"; }}
+    server {{ listen 127.0.0.1:65012; listen [::1]:65012;
+        return 200 "in-http2 $server_addr:$server_port\\n"; }}
+    server {{ listen 127.0.0.1:65014 ssl; listen [::1]:65014 ssl;
+        return 200 "in-mesh-http2 $server_addr:$server_port\\n"; }}
     server {{ listen 4191; location / {{ stub_status; }} }}
 }}
 stream {{
@@ -154,7 +165,7 @@ def talk(address, *pieces, gap=0.05, fin=False):
         return "<reset>"
 
 
-def tls(address, *alpn):
+def tls(address, *alpn, send=HTTP):
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -164,7 +175,7 @@ def tls(address, *alpn):
         s = context.wrap_socket(connect(address), server_hostname="shop.x")
     except ssl.SSLError as error:
         return error.reason
-    s.sendall(HTTP)
+    s.sendall(send)
     return read(s)
 
 
@@ -266,7 +277,9 @@ def outbound(t):
             ("a line that is not HTTP", ANY6, [b"SET a 1\r\n"],
              "out-raw fd00:96::7:81"),
             ("HTTP/2 by prior knowledge", ANY,
-             [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0"], "out-raw"),
+             [HTTP2], "out-http2 10.96.14.7:81"),
+            ("HTTP/2 over IPv6, in pieces", ANY6,
+             [HTTP2[:10], HTTP2[10:]], "out-http2 fd00:96::7:81"),
             ("CONNECT", ANY, [b"CONNECT x:1 HTTP/1.1\r\n\r\n"], "out-raw"),
             ("HTTP on an opaque port", OPAQUE, [HTTP], "out-raw"),
             ("silence on an opaque port", OPAQUE, [], "out-raw"),
@@ -313,6 +326,7 @@ def inbound(t):
             ("HTTP over IPv6", ("fd00:77::2", 8080), [HTTP],
              "in-http fd00:77::2:8080 fd00:77::3"),
             ("HTTP, not declared", here, [HTTP], "in-http"),
+            ("HTTP/2", here6, [HTTP2], "in-http2 fd00:77::2:90"),
             ("bytes", here6, [b"\0"], "in-raw fd00:77::2:90"),
             ("silence", here, [], "in-raw 10.77.0.2:90"),
             ("HTTP on an opaque port", opaque, [HTTP], "in-raw"),
@@ -325,6 +339,8 @@ def inbound(t):
     for address in here, here6, opaque:
         t.has(tls(address, "mesh/1", "http/1.1"), "in-mesh-http",
               f"mesh TLS with HTTP at {address}")
+        t.has(tls(address, "mesh/1", "h2", send=HTTP2), "in-mesh-http2",
+              f"mesh TLS with HTTP/2 at {address}")
         t.has(tls(address, "mesh/1", "mesh-tcp"), "in-mesh-raw",
               f"mesh TLS with TCP at {address}")
         t.equal(tls(address, "h2", "http/1.1"), "WRONG_VERSION_NUMBER",

@@ -338,12 +338,16 @@ alpn_tells_mesh(void)
     h = hello_new(NULL, "mesh/1 http/1.1");
     UNIT_EQ(detect(h.data, h.len), TLS);
     UNIT_EQ(detect_hello.mesh, 1);
-    UNIT_EQ(detect_hello.inner, NGX_MESH_INNER_HTTP);
+    UNIT_EQ(detect_hello.inner, NGX_MESH_INNER_HTTP1);
 
     h = hello_new(NULL, "h2 mesh/1");
     UNIT_EQ(detect(h.data, h.len), TLS);
     UNIT_EQ(detect_hello.mesh, 1);
-    UNIT_EQ(detect_hello.inner, NGX_MESH_INNER_HTTP);
+    UNIT_EQ(detect_hello.inner, NGX_MESH_INNER_HTTP2);
+
+    h = hello_new(NULL, "mesh/1 h2 http/1.1");
+    UNIT_EQ(detect(h.data, h.len), TLS);
+    UNIT_EQ(detect_hello.inner, NGX_MESH_INNER_HTTP2);
 
     h = hello_new("x.y", "mesh/1 mesh-tcp");
     UNIT_EQ(detect(h.data, h.len), TLS);
