@@ -19,7 +19,7 @@ int
 main(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "init") == 0) {
-        return mesh_init_main(argc - 1, argv + 1);
+        return mesh_init_main(argc, argv);
     }
 
     if (argc >= 2 && strcmp(argv[1], "run") == 0) {

@@ -90,6 +90,10 @@ static const mesh_opt_t  mesh_agent_options[] = {
       MESH_CONF(workers), "1", 1, 64,
       "worker processes of nginx" },
 
+    { "worker-connections", "N", MESH_OPT_NUMBER, 0,
+      MESH_CONF(worker_connections), "1024", 64, 1048576,
+      "connections of a worker, two for each that is proxied" },
+
     { "drain", "SECONDS", MESH_OPT_NUMBER, 0,
       MESH_CONF(drain_s), "5", 0, 3600,
       "how long to go on as before after SIGTERM" },

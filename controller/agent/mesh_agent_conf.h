@@ -37,6 +37,7 @@ typedef struct {
     const char       *unknown;             /* refuse or pass */
     const char       *log_level;
     int64_t           workers;
+    int64_t           worker_connections;
     int64_t           drain_s;
     mesh_opt_list_t   cluster_networks;
     mesh_opt_list_t   admin_networks;

@@ -17,6 +17,7 @@
 
 #include <mesh_core.h>
 
+#include <malloc.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -93,6 +94,7 @@ static void mesh_agent_identity(void *data);
 static void mesh_agent_documents(void *data, int urgent);
 static void mesh_agent_static(void *data);
 static void mesh_agent_write(evutil_socket_t fd, short what, void *data);
+static void mesh_agent_look(evutil_socket_t fd, short what, void *data);
 static void mesh_agent_reconnect(evutil_socket_t fd, short what, void *data);
 static void mesh_agent_quit(void *data);
 static void mesh_agent_signal(evutil_socket_t fd, short what, void *data);
@@ -191,7 +193,7 @@ mesh_agent_setup(mesh_agent_t *agent, int init, mesh_err_t *err)
     agent->reconnect_timer = evtimer_new(agent->base, mesh_agent_reconnect,
                                          agent);
     agent->look_timer = event_new(agent->base, -1, EV_PERSIST,
-                                  mesh_agent_write, agent);
+                                  mesh_agent_look, agent);
 
     tv.tv_sec = MESH_AGENT_LOOK_MS / 1000;
     tv.tv_usec = MESH_AGENT_LOOK_MS % 1000 * 1000;
@@ -602,6 +604,20 @@ mesh_agent_write(evutil_socket_t fd, short what, void *data)
     {
         agent->complete = 1;
     }
+}
+
+
+/*
+ * Is the file what we wrote?  And memory that a handshake or a large document
+ * has left is given back: most of the time a sidecar is idle.
+ */
+
+static void
+mesh_agent_look(evutil_socket_t fd, short what, void *data)
+{
+    mesh_agent_write(fd, what, data);
+
+    (void) malloc_trim(0);
 }
 
 

@@ -9,6 +9,9 @@
  * in the backlog, the orphaned workers go on, and they are told to QUIT when
  * the new master has a worker.  After start there is no allocation; nothing
  * but libc is called.
+ *
+ * run is a fork of this very process and no new program: what the loader has
+ * done to the libraries, half a megabyte, is there once for both.
  */
 
 #include <mesh_core.h>
@@ -22,6 +25,7 @@
 #include <sys/wait.h>
 
 #include <mesh_agent_conf.h>
+#include <mesh_agent_role.h>
 #include <mesh_file.h>
 #include <mesh_init.h>
 #include <mesh_init_listen.h>
@@ -29,7 +33,6 @@
 #include <mesh_log.h>
 
 
-#define MESH_INIT_ARGS          128
 #define MESH_INIT_ENVS          1024
 #define MESH_INIT_BACKOFF_MIN   100
 #define MESH_INIT_BACKOFF_MAX   5000
@@ -49,9 +52,6 @@ typedef enum {
 
 typedef struct {
     const char         *name;
-    const char         *path;
-    char              **argv;
-    char              **envp;
     pid_t               pid;               /* 0: not running */
     int                 wanted;
     int64_t             started_ms;
@@ -77,11 +77,12 @@ typedef struct {
     int                  quit;              /* last signal sent to nginx */
     int64_t              stop_ms;           /* when to send a harder one */
 
-    char                *run_argv[MESH_INIT_ARGS];
-    char                *run_envp[MESH_INIT_ENVS];
+    int                  argc;              /* of main */
+    char               **argv;
+
+    const char          *nginx;             /* the program */
     char                *nginx_argv[8];
     char                *nginx_envp[MESH_INIT_ENVS];
-    char                 run_env[32];
     char                 nginx_env[16 * MESH_INIT_SOCKETS];
     char                 nginx_conf[256];
 } mesh_init_t;
@@ -99,8 +100,10 @@ static void mesh_init_ended(mesh_init_t *init, mesh_init_child_t *child,
     int status, int64_t now_ms);
 static void mesh_init_start(mesh_init_t *init, mesh_init_child_e which,
     int64_t now_ms);
-static void mesh_init_exec(mesh_init_t *init, mesh_init_child_e which,
-    int pair);
+static void mesh_init_run(mesh_init_t *init, int pair)
+    __attribute__((noreturn));
+static void mesh_init_title(mesh_init_t *init);
+static void mesh_init_nginx(mesh_init_t *init) __attribute__((noreturn));
 static void mesh_init_message(mesh_init_t *init, int64_t now_ms);
 static void mesh_init_tell(mesh_init_t *init);
 static void mesh_init_stop_nginx(mesh_init_t *init, int64_t now_ms);
@@ -126,7 +129,7 @@ mesh_init_main(int argc, char **argv)
     static mesh_init_t        init;
     static mesh_agent_conf_t  conf;
 
-    rc = mesh_agent_conf_parse(&conf, argc, argv, &err);
+    rc = mesh_agent_conf_parse(&conf, argc - 1, argv + 1, &err);
 
     if (rc == MESH_DONE) {
         return 0;
@@ -158,16 +161,9 @@ mesh_init_setup(mesh_init_t *init, mesh_agent_conf_t *conf, int argc,
 {
     int                 i, n;
     sigset_t            set;
-    mesh_init_child_t  *run, *nginx;
-
-    if (argc > MESH_INIT_ARGS - 2) {
-        return mesh_err(err, "more than %d arguments", MESH_INIT_ARGS - 2);
-    }
 
     if (mesh_file_mkdir(conf->run_dir, 0700, err) != MESH_OK
         || mesh_init_sockets(&init->sockets, conf, err) != MESH_OK
-        || mesh_init_environment(init->run_envp, init->run_env, err)
-           != MESH_OK
         || mesh_init_environment(init->nginx_envp, init->nginx_env, err)
            != MESH_OK
         || mesh_agent_path(conf, "nginx.conf", init->nginx_conf,
@@ -184,12 +180,9 @@ mesh_init_setup(mesh_init_t *init, mesh_agent_conf_t *conf, int argc,
                       init->sockets.fd[i]);
     }
 
-    init->run_argv[0] = "mesh-agent";
-    init->run_argv[1] = "run";
-
-    for (i = 1; i < argc; i++) {
-        init->run_argv[i + 1] = argv[i];
-    }
+    init->argc = argc;
+    init->argv = argv;
+    init->nginx = conf->nginx;
 
     init->nginx_argv[0] = "nginx";
     init->nginx_argv[1] = "-e";
@@ -199,18 +192,9 @@ mesh_init_setup(mesh_init_t *init, mesh_agent_conf_t *conf, int argc,
     init->nginx_argv[5] = "-c";
     init->nginx_argv[6] = init->nginx_conf;
 
-    run = &init->child[MESH_INIT_RUN];
-    run->name = "mesh-agent run";
-    run->path = "/proc/self/exe";
-    run->argv = init->run_argv;
-    run->envp = init->run_envp;
-    run->wanted = 1;
-
-    nginx = &init->child[MESH_INIT_MASTER];
-    nginx->name = "nginx";
-    nginx->path = conf->nginx;
-    nginx->argv = init->nginx_argv;
-    nginx->envp = init->nginx_envp;
+    init->child[MESH_INIT_RUN].name = "mesh-agent run";
+    init->child[MESH_INIT_RUN].wanted = 1;
+    init->child[MESH_INIT_MASTER].name = "nginx";
 
     init->run = -1;
 
@@ -553,8 +537,13 @@ mesh_init_start(mesh_init_t *init, mesh_init_child_e which, int64_t now_ms)
 
     pid = fork();
 
+    if (pid == 0 && which == MESH_INIT_RUN) {
+        (void) close(pair[0]);
+        mesh_init_run(init, pair[1]);
+    }
+
     if (pid == 0) {
-        mesh_init_exec(init, which, pair[1]);
+        mesh_init_nginx(init);
     }
 
     if (pair[1] != -1) {
@@ -578,34 +567,86 @@ mesh_init_start(mesh_init_t *init, mesh_init_child_e which, int64_t now_ms)
 }
 
 
-/* in the child; never returns */
+/* in the child: what init has open is init's */
 
 static void
-mesh_init_exec(mesh_init_t *init, mesh_init_child_e which, int pair)
+mesh_init_run(mesh_init_t *init, int pair)
 {
-    int                 i;
-    mesh_init_child_t  *child;
+    int   i;
+    char  number[16];
 
-    child = &init->child[which];
+    for (i = 0; i < init->sockets.n; i++) {
+        (void) close(init->sockets.fd[i]);
+    }
+
+    (void) close(init->signals);
+    (void) signal(SIGPIPE, SIG_DFL);
+    (void) sigprocmask(SIG_SETMASK, &init->mask, NULL);
+    (void) prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+
+    (void) snprintf(number, sizeof(number), "%d", pair);
+
+    if (setenv(MESH_INIT_ENV, number, 1) == -1) {
+        mesh_log(MESH_LOG_ALERT, errno, "setenv() failed");
+        exit(1);
+    }
+
+    mesh_init_title(init);
+
+    exit(mesh_agent_role(init->argc - 1, init->argv + 1));
+}
+
+
+/* "/usr/local/bin/mesh-agent init --x" becomes "mesh-agent run --x" for ps */
+
+static void
+mesh_init_title(mesh_init_t *init)
+{
+    int      i;
+    char    *start, *options, *end;
+    size_t   len;
+
+    static const char  title[] = "mesh-agent\0run";
+
+    end = init->argv[init->argc - 1] + strlen(init->argv[init->argc - 1]) + 1;
+
+    start = init->argv[0];
+    options = init->argc > 2 ? init->argv[2] : end;
+
+    if (options - start < (ptrdiff_t) sizeof(title)) {
+        return;                            /* started under a shorter name */
+    }
+
+    len = end - options;
+
+    memcpy(start, title, sizeof(title));
+    memmove(start + sizeof(title), options, len);
+    memset(start + sizeof(title) + len, 0, options - start - sizeof(title));
+
+    for (i = 2; i < init->argc; i++) {
+        init->argv[i] -= options - start - sizeof(title);
+    }
+
+    init->argv[1] = start + sizeof("mesh-agent");
+}
+
+
+static void
+mesh_init_nginx(mesh_init_t *init)
+{
+    int  i;
 
     (void) signal(SIGPIPE, SIG_DFL);
     (void) sigprocmask(SIG_SETMASK, &init->mask, NULL);
     (void) prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 
-    if (which == MESH_INIT_RUN) {
-        (void) fcntl(pair, F_SETFD, 0);
-        (void) snprintf(init->run_env, sizeof(init->run_env),
-                        MESH_INIT_ENV "=%d", pair);
-
-    } else {
-        for (i = 0; i < init->sockets.n; i++) {
-            (void) fcntl(init->sockets.fd[i], F_SETFD, 0);
-        }
+    for (i = 0; i < init->sockets.n; i++) {
+        (void) fcntl(init->sockets.fd[i], F_SETFD, 0);
     }
 
-    (void) execve(child->path, child->argv, child->envp);
+    (void) execve(init->nginx, init->nginx_argv, init->nginx_envp);
 
-    mesh_log(MESH_LOG_ALERT, errno, "execve(\"%s\") failed", child->path);
+    mesh_log(MESH_LOG_ALERT, errno, "execve(\"%s\") failed", init->nginx);
 
     _exit(127);
 }

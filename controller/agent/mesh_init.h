@@ -26,7 +26,10 @@
 #define MESH_INIT_TEXT_MAX   64
 
 
-/* runs until all is over; argv is handed to run; returns the exit code */
+/*
+ * Runs until all is over; argv is main's, from the program's name on, its
+ * options are run's too; returns the exit code.
+ */
 int mesh_init_main(int argc, char **argv);
 
 

@@ -277,6 +277,7 @@ mesh_reload_conf(mesh_agent_conf_t *conf, mesh_render_conf_t *render)
     render->admin_networks = conf->admin_networks.value;
     render->nadmin_networks = conf->admin_networks.n;
     render->workers = (unsigned) conf->workers;
+    render->worker_connections = (unsigned) conf->worker_connections;
     render->ipv6 = mesh_reload_has_ipv6();
 }
 

@@ -35,6 +35,7 @@ typedef struct {
     const char         *mesh_module;
     const char         *unknown;
     int64_t             workers;
+    int64_t             worker_connections;
     int                 ipv6;
     mesh_opt_list_t     cluster_networks;
     mesh_opt_list_t     admin_networks;
@@ -93,6 +94,10 @@ static const mesh_opt_t  mesh_ctl_render_options[] = {
       MESH_CTL(workers), "1", 1, 64,
       "worker processes of nginx" },
 
+    { "worker-connections", "N", MESH_OPT_NUMBER, 0,
+      MESH_CTL(worker_connections), "1024", 64, 1048576,
+      "connections of a worker, two for each that is proxied" },
+
     { "ipv6", NULL, MESH_OPT_FLAG, 0,
       MESH_CTL(ipv6), "on", 0, 0,
       "the pod's kernel has IPv6" },
@@ -141,6 +146,7 @@ mesh_ctl_render_conf(const mesh_ctl_render_t *ctl, mesh_err_t *err)
     conf.admin_networks = (const char **) ctl->admin_networks.value;
     conf.nadmin_networks = ctl->admin_networks.n;
     conf.workers = (unsigned) ctl->workers;
+    conf.worker_connections = (unsigned) ctl->worker_connections;
     conf.ipv6 = ctl->ipv6;
 
     rc = mesh_render_nginx(&conf, path, template, n, &text, &len, err);

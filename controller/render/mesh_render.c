@@ -392,9 +392,9 @@ mesh_render_nginx(const mesh_render_conf_t *conf, const char *file,
     const char *text, size_t len, char **out, size_t *out_len,
     mesh_err_t *err)
 {
-    char                 texts[MESH_RENDER_NAMES + 1][MESH_RENDER_WORD_MAX];
+    char                 texts[MESH_RENDER_NAMES + 2][MESH_RENDER_WORD_MAX];
     size_t               i;
-    mesh_render_value_t  values[MESH_RENDER_NAMES + 3], *value;
+    mesh_render_value_t  values[MESH_RENDER_NAMES + 4], *value;
 
     memset(values, 0, sizeof(values));
 
@@ -421,14 +421,18 @@ mesh_render_nginx(const mesh_render_conf_t *conf, const char *file,
         }
     }
 
-    if (mesh_render_set(&values[i], texts[i], sizeof(texts[i]), err, "workers",
-                        "%u", conf->workers)
-        != MESH_OK)
+    if (mesh_render_set(&values[i], texts[i], sizeof(texts[i]), err,
+                        "workers", "%u", conf->workers)
+        != MESH_OK
+        || mesh_render_set(&values[i + 1], texts[i + 1], sizeof(texts[i + 1]),
+                           err, "worker_connections", "%u",
+                           conf->worker_connections)
+           != MESH_OK)
     {
         return MESH_ERROR;
     }
 
-    value = &values[++i];
+    value = &values[i + 2];
     value->name = "admin_networks";
 
     if (conf->nadmin_networks > MESH_RENDER_LIST_MAX) {

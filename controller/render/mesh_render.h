@@ -45,6 +45,7 @@ typedef struct {
     const char  **admin_networks;
     size_t        nadmin_networks;
     unsigned      workers;
+    unsigned      worker_connections;
     int           ipv6;                    /* the machine has it */
 } mesh_render_conf_t;
 

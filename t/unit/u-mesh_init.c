@@ -3,10 +3,9 @@
  * Copyright (C) ngx-mesh authors
  */
 
-/* unit: controller/agent/mesh_init.c controller/agent/mesh_init_listen.c
-         controller/agent/mesh_init_scan.c controller/agent/mesh_agent_conf.c
-         controller/model/ controller/base/ ngx_mesh_module/shared/;
-         -ljansson */
+/* unit: controller/agent/ controller/render/ controller/model/
+         controller/base/ ngx_mesh_module/shared/; -levent_openssl -levent
+         -lhiredis -ljansson -lssl -lcrypto */
 
 /* Back-off of restarts; processes are t/agent/init.t's. */
 

@@ -209,7 +209,7 @@ nginx(mesh_render_conf_t *conf)
         "${stream_module} ${mesh_module} ${pid_file} ${identity}\n"
         "${certificate} ${certificate_key} ${trust} ${state_file}\n"
         "${agent_socket} ${transparent_conf} ${temp_path} ${admin_url}\n"
-        "${workers};\n"
+        "${workers} ${worker_connections};\n"
         "allow ${admin_networks};\n"
         "#if ipv6\nv6;\n#end\n"
         "#if redis_socket\n"
@@ -246,6 +246,7 @@ settings_become_names(void)
     conf.admin_networks = networks;
     conf.nadmin_networks = 2;
     conf.workers = 3;
+    conf.worker_connections = 512;
     conf.ipv6 = 1;
 
     out = nginx(&conf);
@@ -257,7 +258,7 @@ settings_become_names(void)
         "/run/mesh/identity/current/trust.pem /run/mesh/state\n"
         "unix:/run/mesh/agent.sock /etc/ngx-mesh/transparent.conf "
         "/run/mesh/temp http://unix:/run/mesh/admin.sock\n"
-        "3;\n"
+        "3 512;\n"
         "allow 10.0.0.0/8;\nallow fd00::/8;\n"
         "v6;\n"
         "unix:/run/mesh/redis.sock "
