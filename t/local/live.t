@@ -2,7 +2,8 @@
 
 """
 Live without reload: a thousand changes of endpoints, leafs that are renewed
-every few seconds and a change of the root, all under load.
+every few seconds and a change of the root, all under load.  Sidecars have two
+workers here.
 """
 
 import json
@@ -156,5 +157,5 @@ with zoo:
     path = os.path.join(zoo.work, "identity.yaml")
     with open(path, "w", encoding="utf-8") as stream:
         stream.write(meshzoo.identity_with(f"--leaf-ttl={TTL}"))
-    zoo.start(tap, more=[path])
+    zoo.start(tap, "--workers", "2", more=[path])
     sys.exit(tap.run([thousand_changes, rotations]))
