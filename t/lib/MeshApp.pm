@@ -9,6 +9,8 @@ package MeshApp;
 #              an answer, /broken ends in the middle of the body, /chunked
 #     echo     sends back what came
 #     first    speaks first: "220 NAME\r\n", then echoes
+#     grpc     mesh_grpc.py, a process of another kind; knows no options
+#     h2       nghttpd of the files in dir/www, with options => [..]
 #
 # Option tls => 'cert' makes it speak mesh TLS with that certificate of dir/ca
 # and note who called; own_tls => 'cert' is an application's TLS, which asks
@@ -17,6 +19,7 @@ package MeshApp;
 use strict;
 use warnings;
 
+use File::Basename qw(dirname);
 use IO::Socket::IP;
 use IO::Socket::SSL;
 use POSIX ();
@@ -36,6 +39,8 @@ sub new {
         dir => $opt{dir},
         log => "$opt{dir}/app-$host-$port.log",
     }, $class;
+
+    return $self->program($type, $host, $port, %opt) if !$types{$type};
 
     my $listen = IO::Socket::IP->new(LocalHost => $host, LocalPort => $port,
                                      Type => SOCK_STREAM, Listen => 128,
@@ -67,6 +72,54 @@ sub new {
     }
 
     POSIX::_exit(0);
+}
+
+
+# an application that is not of this file: it is there when its socket is
+
+sub program {
+    my ($self, $type, $host, $port, %opt) = @_;
+    my $address = $host =~ /:/ ? "[$host]:$port" : "$host:$port";
+
+    my @command = $type eq 'grpc'
+        ? ('/usr/bin/python3', dirname(__FILE__) . '/mesh_grpc.py', 'serve',
+           $address, $self->{log})
+        : ('nghttpd', '--no-tls', '-v', '-a', $host, '-d',
+           "$opt{dir}/www", @{$opt{options} // []}, $port);
+
+    unlink $self->{log};
+    $self->{pid} = fork // die "fork: $!";
+
+    if (!$self->{pid}) {
+        setpgrp;
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>>', $type eq 'grpc' ? '/dev/null' : $self->{log};
+        exec @command or die "$command[0]: $!";
+    }
+
+    for (1 .. 500) {
+        return $self if listens($port);
+        sleep 0.02;
+    }
+
+    die "@command does not listen";
+}
+
+
+# whether anything in this network namespace listens on port
+
+sub listens {
+    my ($port) = @_;
+    my $text = '';
+
+    for my $table ('/proc/net/tcp', '/proc/net/tcp6') {
+        open my $in, '<', $table or next;
+        local $/;
+        $text .= <$in>;
+    }
+
+    return $text =~ sprintf '(?m)^ *\d+: [0-9A-F]+:%04X [0-9A-F]+:0000 0A',
+                            $port;
 }
 
 

@@ -11,7 +11,7 @@ package MeshNginx;
 #
 # so that one nginx is the outbound side of what the test connects to a
 # service, and the inbound side of what it connects to the pod; the other
-# side is played by MeshApp.
+# side is played by MeshApp, or by a second sidecar: see peer().
 #
 # From the environment: TEST_NGINX_BINARY, TEST_NGINX_MODULE_SO, MESH_ROOT,
 # MESH_BUILD, MESH_TEST_DIR; each has a default for a run by hand.
@@ -34,6 +34,9 @@ use MeshApp;
 our $UID = 2102;
 our $POD4 = '10.244.0.5';
 our $POD6 = 'fd00:244::5';
+our $PEER_UID = 2103;
+our $PEER4 = '10.244.1.9';
+our $PEER6 = 'fd00:244:1::9';
 
 my $root = $ENV{MESH_ROOT} // abs_path(dirname(__FILE__) . '/../..');
 my $build = $ENV{MESH_BUILD} // "$root/build";
@@ -71,6 +74,8 @@ sub new {
         temporary => !$ENV{MESH_TEST_DIR},
         apps => [],
         epoch => 0,
+        uid => $UID,
+        admin => '127.0.0.1:4191',
     }, $class;
 
     push @objects, $self;
@@ -83,6 +88,36 @@ sub new {
     $self->new_ca('root');
 
     return $self;
+}
+
+
+# the sidecar of pod shop/cart-1, another nginx: it gets what the first one
+# sends to that pod, and shares its CA.  Give it use_cert, state and start.
+
+sub peer {
+    my ($self) = @_;
+
+    my $peer = bless {
+        dir => "$self->{dir}/peer",
+        apps => [],
+        epoch => 0,
+        uid => $PEER_UID,
+        admin => '127.0.0.1:4291',
+    }, ref $self;
+
+    push @objects, $peer;
+    make_path("$peer->{dir}/run/identity", "$peer->{dir}/run/tmp");
+    symlink "$self->{dir}/ca", "$peer->{dir}/ca" or die "symlink: $!";
+
+    for ("ip6 daddr $PEER6", "ip daddr $PEER4") {
+        must(split ' ', "nft insert rule inet mesh_test output meta skuid"
+                        . " $UID $_ meta l4proto tcp redirect to :4243");
+    }
+
+    must(split ' ', "nft insert rule inet mesh_test output meta skuid"
+                    . " $PEER_UID return");
+
+    return $peer;
 }
 
 
@@ -260,13 +295,15 @@ sub use_cert {
 # a shop, as text: web is this pod; cart has a sidecar, old has none, both
 # have pods at 10.244.1.9, .10, .11 and fd00:244:1::9; each service has a port
 # 80 for HTTP/1, 90 that nobody declared, 6379 opaque, 443 the application's
-# own TLS.  Options: generation, complete, unknown, and extra text.
+# own TLS.  Options: generation, complete, unknown, self => 'cart', and extra
+# text.
 
 sub shop {
     my (%opt) = @_;
     my $generation = $opt{generation} // 1;
     my $complete = $opt{complete} // 'on';
     my $unknown = $opt{unknown} // 'refuse';
+    my $self = $opt{self} // 'web';
     my $extra = $opt{extra} // '';
     my @ports = ([80, 8080, 'http1'], [90, 9090, 'detect'],
                  [443, 8443, 'tls'], [6379, 6379, 'opaque']);
@@ -304,7 +341,7 @@ complete $complete;
 unknown_in_cluster $unknown;
 trust_domain cluster.local;
 networks 10.0.0.0/8 fd00::/8;
-self shop/web-1;
+self shop/$self-1;
 
 mesh_workload shop/web-1 {
     identity @{[spiffe('web')]};
@@ -355,7 +392,7 @@ sub put_state {
 sub own {
     my ($self) = @_;
 
-    must('chown', '-R', "$UID:$UID", "$self->{dir}/run");
+    must('chown', '-R', "$self->{uid}:$self->{uid}", "$self->{dir}/run");
 }
 
 
@@ -375,6 +412,12 @@ sub conf {
     s{include  transparent\.conf}{include  $root/conf/transparent.conf};
     s{worker_processes .*}{worker_processes $workers;};
     s{error_log .*}{error_log $dir/error.log info;};
+
+    if ($self->{uid} != $UID) {
+        s{:4(14[03]|191)\b}{':4' . ($1 + 100)}ge;
+        s{/sa/web;}{/sa/cart;};
+    }
+
     s{^events}{$opt{main}\n\nevents}m if $opt{main};
     s{^http \{\n}{http \{\n$opt{http}\n}m if $opt{http};
     s{^stream \{\n}{stream \{\n$opt{stream}\n}m if $opt{stream};
@@ -395,8 +438,8 @@ sub conf {
 sub nginx_command {
     my ($self) = @_;
 
-    return ('setpriv', "--reuid=$UID", "--regid=$UID", '--clear-groups',
-            $binary, '-p', "$self->{dir}/run", '-c',
+    return ('setpriv', "--reuid=$self->{uid}", "--regid=$self->{uid}",
+            '--clear-groups', $binary, '-p', "$self->{dir}/run", '-c',
             "$self->{dir}/nginx.conf", '-e', "$self->{dir}/error.log");
 }
 
@@ -408,7 +451,7 @@ sub check_conf {
 
     $self->conf(%opt);
     spew("$self->{dir}/error.log", '');
-    chown $UID, $UID, "$self->{dir}/error.log";
+    chown $self->{uid}, $self->{uid}, "$self->{dir}/error.log";
 
     return run_command($self->nginx_command(), '-t');
 }
@@ -421,7 +464,7 @@ sub start {
     $self->use_cert($opt{cert} // 'web') if !$self->{epoch};
     $self->conf(%opt);
     spew($log, '');
-    chown $UID, $UID, $log;
+    chown $self->{uid}, $self->{uid}, $log;
 
     my $pid = fork // die "fork: $!";
 
@@ -439,7 +482,7 @@ sub start {
             die "nginx does not start:\n" . slurp($log);
         }
 
-        return eval { $self->get('127.0.0.1:4191', '/live') };
+        return eval { $self->get($self->{admin}, '/live') };
     });
 
     return $self;
@@ -653,7 +696,7 @@ sub metrics {
     my ($self) = @_;
     my %value;
 
-    for (split /\n/, $self->get('127.0.0.1:4191', '/metrics')->{body}) {
+    for (split /\n/, $self->get($self->{admin}, '/metrics')->{body}) {
         $value{$1} = $2 if /^([^#].*) (\S+)$/;
     }
 
