@@ -36,6 +36,7 @@
 #include <mesh_reload.h>
 #include <mesh_state_file.h>
 #include <mesh_subscribe.h>
+#include <mesh_trim.h>
 #include <mesh_watch_file.h>
 
 
@@ -43,6 +44,7 @@
 #define MESH_AGENT_RECONNECT_MS  200       /* several workers start together */
 #define MESH_AGENT_STATIC_MS     1000      /* looks at the file of --static */
 #define MESH_AGENT_LOOK_MS       5000      /* looks at the state on disk */
+#define MESH_AGENT_TRIM          12        /* looks: once a minute */
 #define MESH_AGENT_DATAGRAMS     256       /* of one turn */
 
 
@@ -63,6 +65,7 @@ typedef struct {
     struct event         *state_timer;
     struct event         *reconnect_timer;
     struct event         *look_timer;
+    unsigned              looks;
     struct event         *signals[3];
 
     uint64_t              taken;           /* newest state that a worker has */
@@ -615,9 +618,17 @@ mesh_agent_write(evutil_socket_t fd, short what, void *data)
 static void
 mesh_agent_look(evutil_socket_t fd, short what, void *data)
 {
-    mesh_agent_write(fd, what, data);
+    mesh_agent_t  *agent;
+
+    agent = data;
+
+    mesh_agent_write(fd, what, agent);
 
     (void) malloc_trim(0);
+
+    if (agent->looks++ % MESH_AGENT_TRIM == 0) {
+        (void) mesh_trim_text();           /* it only costs memory if not */
+    }
 }
 
 

@@ -31,6 +31,7 @@
 #include <mesh_init_listen.h>
 #include <mesh_init_scan.h>
 #include <mesh_log.h>
+#include <mesh_trim.h>
 
 
 #define MESH_INIT_ENVS          1024
@@ -267,6 +268,8 @@ mesh_init_loop(mesh_init_t *init)
     now_ms = mesh_init_now_ms();
 
     mesh_init_start(init, MESH_INIT_RUN, now_ms);
+
+    (void) mesh_trim_text();               /* most was the loader's */
 
     for ( ;; ) {
 
