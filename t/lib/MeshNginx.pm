@@ -409,7 +409,7 @@ sub conf {
     s{modules/ngx_stream_module}{$modules/ngx_stream_module};
     s{modules/ngx_mesh_module\.so}{$module};
     s{/run/mesh/}{$dir/run/}g;
-    s{include  transparent\.conf}{include  $root/conf/transparent.conf};
+    s{include  transparent\.conf}{include  $dir/transparent.conf};
     s{worker_processes .*}{worker_processes $workers;};
     s{error_log .*}{error_log $dir/error.log info;};
 
@@ -428,6 +428,9 @@ sub conf {
 
     $opt{edit}->() if $opt{edit};
 
+    # a copy: the sidecar's uid may not enter the tree's directory
+
+    spew("$dir/transparent.conf", slurp("$root/conf/transparent.conf"));
     spew("$dir/nginx.conf", $_);
     $self->own();
 
