@@ -199,5 +199,6 @@ def redirect_is_probed(t):
 
 
 only = sys.argv[1:]
-sys.exit(Tap().run([globals()[n] for n in only] or [first_pair, renewal, disk, nobody_answers,
-                    stranger_answers, redirect_is_probed]))
+sys.exit(Tap().run([globals()[n] for n in only]
+                   or [first_pair, renewal, disk, nobody_answers,
+                       stranger_answers, redirect_is_probed]))
