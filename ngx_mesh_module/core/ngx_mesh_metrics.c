@@ -14,6 +14,7 @@
 #include <ngx_mesh_zone.h>
 #include <ngx_mesh_series.h>
 #include <ngx_mesh_metrics.h>
+#include <ngx_mesh_error.h>
 #include <ngx_mesh_state.h>
 #include <ngx_mesh_tls.h>
 
@@ -316,6 +317,11 @@ ngx_mesh_metrics_response(ngx_mesh_flow_t *flow, ngx_uint_t status,
 
     if (flow->series == NULL) {
         return;
+    }
+
+    if (flow->reason) {
+        status |= NGX_MESH_RESPONSE_ERROR(
+                        ngx_mesh_error_number(ngx_mesh_error(flow->reason)));
     }
 
     series = ngx_mesh_metrics_child(zone, NGX_MESH_SERIES_RESPONSE,

@@ -97,11 +97,22 @@ void ngx_mesh_metrics_peer_closed(ngx_mesh_series_t *series,
 /*
  * A request: counted once (request_total) when the endpoint that answers is
  * known, at the latest in the log phase, which also calls response
- * (response_total, response_latency_ms).  status 0: no response;
- * NGX_MESH_RESPONSE_BROKEN is added to a status whose body broke off.
+ * (response_total, response_latency_ms).
+ *
+ * status is a word: the HTTP status (0: no response), BROKEN if its body
+ * broke off, and the gRPC status if there was one; from flow->reason the
+ * number of a row of ngx_mesh_error is added.
  */
 
-#define NGX_MESH_RESPONSE_BROKEN  0x10000
+#define NGX_MESH_RESPONSE_STATUS       0x0ffff
+#define NGX_MESH_RESPONSE_BROKEN       0x10000
+#define NGX_MESH_RESPONSE_GRPC(n)      (((uint32_t) (n) + 1) << 17)
+#define NGX_MESH_RESPONSE_ERROR(n)     (((uint32_t) (n) + 1) << 24)
+
+/* what was put in, -1: nothing */
+
+#define ngx_mesh_response_grpc(word)   ((int) (((word) >> 17) & 0x7f) - 1)
+#define ngx_mesh_response_error(word)  ((int) ((word) >> 24) - 1)
 
 void ngx_mesh_metrics_request(ngx_mesh_flow_t *flow);
 void ngx_mesh_metrics_response(ngx_mesh_flow_t *flow, ngx_uint_t status,

@@ -14,6 +14,7 @@
 #include <ngx_mesh_zone.h>
 #include <ngx_mesh_series.h>
 #include <ngx_mesh_metrics.h>
+#include <ngx_mesh_error.h>
 #include <ngx_mesh_prom.h>
 #include <signal.h>
 
@@ -71,6 +72,7 @@ static void ngx_mesh_prom_labels(ngx_mesh_prom_t *out,
     ngx_mesh_series_t *series, const char *le);
 static void ngx_mesh_prom_code(ngx_mesh_prom_t *out,
     ngx_mesh_series_t *series);
+static ngx_uint_t ngx_mesh_prom_failure(uint32_t word);
 static void ngx_mesh_prom_errno(ngx_mesh_prom_t *out, uint32_t err);
 static void ngx_mesh_prom_value(ngx_mesh_prom_t *out, uint64_t n);
 static void ngx_mesh_prom_number(ngx_mesh_prom_t *out, uint64_t n);
@@ -476,23 +478,19 @@ ngx_mesh_prom_labels(ngx_mesh_prom_t *out, ngx_mesh_series_t *series,
 }
 
 
-/* 499 is nginx's for a client that did not wait: nobody was served */
-
 static void
 ngx_mesh_prom_code(ngx_mesh_prom_t *out, ngx_mesh_series_t *series)
 {
-    uint32_t    status;
-    ngx_uint_t  failure;
+    int                      grpc;
+    uint32_t                 status;
+    const ngx_mesh_error_t  *e;
 
     if (series->kind == NGX_MESH_SERIES_CLOSE) {
         ngx_mesh_prom_errno(out, series->code);
         return;
     }
 
-    status = series->code & ~NGX_MESH_RESPONSE_BROKEN;
-
-    failure = (status == 0 || status == 499 || status >= 500
-               || (series->code & NGX_MESH_RESPONSE_BROKEN));
+    status = series->code & NGX_MESH_RESPONSE_STATUS;
 
     if (status) {
         ngx_mesh_prom_str(out, ",status_code=\"");
@@ -500,8 +498,52 @@ ngx_mesh_prom_code(ngx_mesh_prom_t *out, ngx_mesh_series_t *series)
         ngx_mesh_prom_str(out, "\"");
     }
 
-    ngx_mesh_prom_str(out, failure ? ",classification=\"failure\""
-                                   : ",classification=\"success\"");
+    ngx_mesh_prom_str(out, ngx_mesh_prom_failure(series->code)
+                           ? ",classification=\"failure\""
+                           : ",classification=\"success\"");
+
+    grpc = ngx_mesh_response_grpc(series->code);
+
+    if (grpc >= 0) {
+        ngx_mesh_prom_str(out, ",grpc_status=\"");
+        ngx_mesh_prom_number(out, grpc);
+        ngx_mesh_prom_str(out, "\"");
+    }
+
+    e = ngx_mesh_error_at(ngx_mesh_response_error(series->code));
+
+    if (e) {
+        ngx_mesh_prom_str(out, ",error=\"");
+        ngx_mesh_prom_str(out, e->code);
+        ngx_mesh_prom_str(out, "\"");
+    }
+}
+
+
+/*
+ * 499 is nginx's for a client that did not wait: nobody was served.  Of gRPC
+ * those count that tell of the server, not of the request (as in Linkerd).
+ */
+
+static ngx_uint_t
+ngx_mesh_prom_failure(uint32_t word)
+{
+    int       grpc;
+    uint32_t  status;
+
+    static const uint32_t  failures = (1 << NGX_MESH_GRPC_UNKNOWN)
+                                      |(1 << NGX_MESH_GRPC_DEADLINE_EXCEEDED)
+                                      |(1 << NGX_MESH_GRPC_PERMISSION_DENIED)
+                                      |(1 << NGX_MESH_GRPC_INTERNAL)
+                                      |(1 << NGX_MESH_GRPC_UNAVAILABLE)
+                                      |(1 << NGX_MESH_GRPC_DATA_LOSS);
+
+    grpc = ngx_mesh_response_grpc(word);
+    status = word & NGX_MESH_RESPONSE_STATUS;
+
+    return status == 0 || status == 499 || status >= 500
+           || (word & NGX_MESH_RESPONSE_BROKEN)
+           || (grpc >= 0 && (failures & ((uint32_t) 1 << grpc)));
 }
 
 

@@ -20,8 +20,7 @@
 
 /*
  * A child has no text of its own: it is its parent's labels and a code, the
- * HTTP status of a response (and NGX_MESH_RESPONSE_BROKEN) or the errno of a
- * closed connection.
+ * word of a response (ngx_mesh_metrics.h) or the errno of a closed connection.
  */
 
 typedef enum {

@@ -28,6 +28,8 @@ typedef struct {
     ngx_mesh_direction_e      direction;
     ngx_mesh_target_t         target;    /* after PREACCESS */
     unsigned                  located:1; /* target was looked up */
+    unsigned                  broken:1;  /* the endpoint broke off its body */
+    unsigned                  aborted:1; /* the client did not wait for it */
 } ngx_http_mesh_ctx_t;
 
 
@@ -50,6 +52,20 @@ ngx_connection_t *ngx_http_mesh_connection(ngx_http_request_t *r);
  */
 ngx_int_t ngx_http_mesh_refuse(ngx_http_request_t *r,
     ngx_http_mesh_ctx_t *ctx, const char *code);
+
+
+/*
+ * Is r gRPC: HTTP/2, and application/grpc or what is built on it?  gRPC-Web,
+ * which has its status in the body, is not.
+ */
+ngx_uint_t ngx_http_mesh_grpc(ngx_http_request_t *r);
+
+/*
+ * In the log phase: the gRPC status that the client got, or will conclude
+ * from what it got; -1: r is not gRPC.
+ */
+ngx_int_t ngx_http_mesh_grpc_status(ngx_http_request_t *r,
+    ngx_http_mesh_ctx_t *ctx);
 
 
 extern ngx_module_t  ngx_http_mesh_module;

@@ -5,7 +5,8 @@
 
 /*
  * HTTP/2 and gRPC: the virtual listeners of HTTP/2 speak it, in whatever way
- * this version of nginx wants to be told.
+ * this version of nginx wants to be told; an answer that the mesh makes itself
+ * to gRPC is "trailers only"; and which status a call ended with.
  */
 
 #include <ngx_config.h>
@@ -13,9 +14,17 @@
 #include <ngx_http.h>
 
 #include <ngx_http_mesh.h>
+#include <ngx_mesh_error.h>
 #include <ngx_mesh_listen.h>
 
 
+static ngx_int_t ngx_http_mesh_grpc_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_mesh_grpc_answer(ngx_http_request_t *r,
+    const ngx_mesh_error_t *e);
+static ngx_int_t ngx_http_mesh_grpc_push(ngx_http_request_t *r,
+    const char *name, const char *value);
+static void ngx_http_mesh_grpc_as_it_came(ngx_http_request_t *r);
+static ngx_int_t ngx_http_mesh_grpc_find(ngx_list_t *list);
 static ngx_int_t ngx_http_mesh_grpc_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_mesh_grpc_listen(ngx_conf_t *cf);
 
@@ -51,9 +60,247 @@ ngx_module_t  ngx_http_mesh_grpc_module = {
 };
 
 
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+
+
+/* for headers that nginx would add: they are "there", and not sent */
+
+static ngx_table_elt_t  ngx_http_mesh_grpc_no_header;
+
+
+ngx_uint_t
+ngx_http_mesh_grpc(ngx_http_request_t *r)
+{
+    u_char            c;
+    ngx_str_t        *value;
+    ngx_table_elt_t  *h;
+
+    static const ngx_str_t  type = ngx_string("application/grpc");
+
+    h = r->headers_in.content_type;
+
+    if (r->http_version != NGX_HTTP_VERSION_20 || h == NULL) {
+        return 0;
+    }
+
+    value = &h->value;
+
+    if (value->len < type.len
+        || ngx_strncasecmp(value->data, type.data, type.len) != 0)
+    {
+        return 0;
+    }
+
+    c = (value->len == type.len) ? '\0' : value->data[type.len];
+
+    return c == '\0' || c == '+' || c == ';' || c == ' ';
+}
+
+
+static ngx_int_t
+ngx_http_mesh_grpc_header_filter(ngx_http_request_t *r)
+{
+    ngx_int_t             rc;
+    ngx_http_mesh_ctx_t  *ctx;
+
+    if (r->http_version != NGX_HTTP_VERSION_20 || r != r->main) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    ctx = ngx_http_mesh_get_ctx(r);
+
+    if (ctx == NULL) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    if (r->err_status == 0) {
+        ngx_http_mesh_grpc_as_it_came(r);
+
+    } else if (ctx->flow.reason && ngx_http_mesh_grpc(r)) {
+        rc = ngx_http_mesh_grpc_answer(r, ngx_mesh_error(ctx->flow.reason));
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+/*
+ * 200 without a body, whatever went wrong: the status of gRPC is a trailer,
+ * and the header block is the trailers (gRPC over HTTP/2, "Trailers-Only").
+ */
+
+static ngx_int_t
+ngx_http_mesh_grpc_answer(ngx_http_request_t *r, const ngx_mesh_error_t *e)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(r->pool, NGX_INT_T_LEN + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    *ngx_sprintf(p, "%ui", e->grpc) = '\0';
+
+    /* no sentence has a byte that would have to be encoded */
+
+    if (ngx_http_mesh_grpc_push(r, "grpc-status", (char *) p) != NGX_OK
+        || ngx_http_mesh_grpc_push(r, "grpc-message", e->sentence) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    r->err_status = 0;
+    r->header_only = 1;
+
+    r->headers_out.status = NGX_HTTP_OK;
+    ngx_str_null(&r->headers_out.status_line);
+
+    ngx_str_set(&r->headers_out.content_type, "application/grpc");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    ngx_http_clear_content_length(r);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_mesh_grpc_push(ngx_http_request_t *r, const char *name,
+    const char *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->lowcase_key = h->key.data;
+    h->value.data = (u_char *) value;
+    h->value.len = ngx_strlen(value);
+
+    return NGX_OK;
+}
+
+
+/*
+ * What the endpoint did not send, the client does not get: "server", "date",
+ * and the length of a response that ended with its header.
+ */
+
+static void
+ngx_http_mesh_grpc_as_it_came(ngx_http_request_t *r)
+{
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+
+    if (u == NULL || u->headers_in.status_n == 0) {
+        return;
+    }
+
+    if (r->headers_out.server == NULL) {
+        r->headers_out.server = &ngx_http_mesh_grpc_no_header;
+    }
+
+    if (r->headers_out.date == NULL) {
+        r->headers_out.date = &ngx_http_mesh_grpc_no_header;
+    }
+
+    if (r->headers_out.content_length_n == 0
+        && u->headers_in.content_length == NULL)
+    {
+        r->header_only = 1;
+        r->headers_out.content_length_n = -1;
+    }
+}
+
+
+/*
+ * A call that ended without a status: the client broke it off, or it got a
+ * reset of the stream from nginx, or an answer that is not of gRPC.
+ */
+
+ngx_int_t
+ngx_http_mesh_grpc_status(ngx_http_request_t *r, ngx_http_mesh_ctx_t *ctx)
+{
+    ngx_int_t  status;
+
+    if (!ngx_http_mesh_grpc(r)) {
+        return -1;
+    }
+
+    status = ngx_http_mesh_grpc_find(&r->headers_out.trailers);
+
+    if (status < 0) {
+        status = ngx_http_mesh_grpc_find(&r->headers_out.headers);
+    }
+
+    if (status >= 0) {
+        return status;
+    }
+
+    if (ctx->aborted) {
+        return NGX_MESH_GRPC_CANCELLED;
+    }
+
+    return ctx->broken ? NGX_MESH_GRPC_INTERNAL : NGX_MESH_GRPC_UNKNOWN;
+}
+
+
+/* a number that gRPC does not know means UNKNOWN */
+
+static ngx_int_t
+ngx_http_mesh_grpc_find(ngx_list_t *list)
+{
+    ngx_int_t         n;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    static const ngx_str_t  name = ngx_string("grpc-status");
+
+    for (part = &list->part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].hash == 0
+                || h[i].key.len != name.len
+                || ngx_strncasecmp(h[i].key.data, name.data, name.len) != 0)
+            {
+                continue;
+            }
+
+            n = ngx_atoi(h[i].value.data, h[i].value.len);
+
+            return (n < 0 || n > NGX_MESH_GRPC_MAX) ? NGX_MESH_GRPC_UNKNOWN
+                                                    : n;
+        }
+    }
+
+    return -1;
+}
+
+
 static ngx_int_t
 ngx_http_mesh_grpc_init(ngx_conf_t *cf)
 {
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_mesh_grpc_header_filter;
+
     return ngx_http_mesh_grpc_listen(cf);
 }
 

@@ -178,29 +178,25 @@ ngx_http_mesh_metrics_log(ngx_http_request_t *r)
 }
 
 
-/*
- * u->length is what the upstream's body still owes: 0 when it ended well, -1
- * when its end is the end of the connection.  Before a chunked body's last
- * chunk it is at least the length of "0" LF LF.
- */
-
 static ngx_uint_t
 ngx_http_mesh_metrics_status(ngx_http_request_t *r)
 {
+    ngx_int_t             grpc;
     ngx_uint_t            status;
-    ngx_http_upstream_t  *u;
+    ngx_http_mesh_ctx_t  *ctx;
 
     status = r->err_status ? r->err_status : r->headers_out.status;
 
-    u = r->upstream;
+    ctx = ngx_http_mesh_get_ctx(r);
 
-    if (u
-        && u->header_sent
-        && u->length > 0
-        && !r->header_only
-        && !r->connection->error)
-    {
+    if (ctx->broken) {
         status |= NGX_MESH_RESPONSE_BROKEN;
+    }
+
+    grpc = ngx_http_mesh_grpc_status(r, ctx);
+
+    if (grpc >= 0) {
+        status |= NGX_MESH_RESPONSE_GRPC(grpc);
     }
 
     return status;

@@ -56,6 +56,7 @@ static void ngx_http_upstream_mesh_free(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t state);
 static void ngx_http_upstream_mesh_count(ngx_http_upstream_mesh_peer_t *mp,
     ngx_connection_t *c);
+static void ngx_http_upstream_mesh_ended(ngx_http_upstream_mesh_peer_t *mp);
 static ngx_mesh_try_e ngx_http_upstream_mesh_failed(
     ngx_http_upstream_mesh_peer_t *mp, ngx_peer_connection_t *pc,
     ngx_uint_t sent);
@@ -333,6 +334,7 @@ ngx_http_upstream_mesh_free(ngx_peer_connection_t *pc, void *data,
 
     if (sent) {
         ngx_http_upstream_mesh_count(mp, pc->connection);
+        ngx_http_upstream_mesh_ended(mp);
     }
 
     if (state & NGX_PEER_FAILED) {
@@ -379,6 +381,35 @@ ngx_http_upstream_mesh_count(ngx_http_upstream_mesh_peer_t *mp,
 
     } else if (c->read->error || c->write->error) {
         link->err = NGX_ECONNRESET;
+    }
+}
+
+
+/*
+ * u->length is what the endpoint's body still owes: 0 when it ended well, -1
+ * when its end is the end of the connection.  Before a chunked body's last
+ * chunk it is at least the length of "0" LF LF; of HTTP/2 it is 1 until the
+ * stream's end.
+ */
+
+static void
+ngx_http_upstream_mesh_ended(ngx_http_upstream_mesh_peer_t *mp)
+{
+    ngx_http_request_t   *r;
+    ngx_http_upstream_t  *u;
+
+    r = mp->request;
+    u = r->upstream;
+
+    if (u->header_sent && (u->length <= 0 || r->header_only)) {
+        return;
+    }
+
+    if (r->connection->error) {
+        mp->ctx->aborted = 1;
+
+    } else if (u->header_sent) {
+        mp->ctx->broken = 1;
     }
 }
 

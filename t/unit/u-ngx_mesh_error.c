@@ -43,6 +43,45 @@ statuses_have_a_code(void)
     UNIT_STR(ngx_mesh_error_status(413)->code, "too-large");
     UNIT_STR(ngx_mesh_error_status(504)->code, "upstream-timeout");
     UNIT_STR(ngx_mesh_error_status(599)->code, "internal");
+    UNIT_STR(ngx_mesh_error_status(500)->code, "internal");
+    UNIT_STR(ngx_mesh_error_status(502)->code, "upstream-failed");
+    UNIT_STR(ngx_mesh_error_status(403)->code, "forbidden");
+}
+
+
+static void
+resets_have_a_code(void)
+{
+    UNIT_STR(ngx_mesh_error_reset(0x7)->code, "upstream-refused");
+    UNIT_EQ(ngx_mesh_error_reset(0x7)->grpc, NGX_MESH_GRPC_UNAVAILABLE);
+    UNIT_STR(ngx_mesh_error_reset(0x8)->code, "upstream-cancelled");
+    UNIT_EQ(ngx_mesh_error_reset(0x8)->grpc, NGX_MESH_GRPC_CANCELLED);
+    UNIT_STR(ngx_mesh_error_reset(0x2)->code, "upstream-reset");
+    UNIT_STR(ngx_mesh_error_reset(0xffffffff)->code, "upstream-reset");
+}
+
+
+static void
+codes_are_unique_and_numbered(void)
+{
+    ngx_uint_t               n;
+    const ngx_mesh_error_t  *e;
+
+    for (n = 0; /* void */; n++) {
+        e = ngx_mesh_error_at(n);
+
+        if (e == NULL) {
+            break;
+        }
+
+        UNIT_EQ(ngx_mesh_error_number(e), n);
+        UNIT_OK(ngx_mesh_error(e->code) == e);
+        UNIT_OK(e->grpc > 0 && e->grpc <= NGX_MESH_GRPC_MAX);
+        UNIT_OK(e->status >= 400 && e->status < 600);
+    }
+
+    UNIT_OK(n > 30 && n < 255);
+    UNIT_OK(ngx_mesh_error_at((ngx_uint_t) -1) == NULL);
 }
 
 
@@ -50,5 +89,7 @@ UNIT_TESTS = {
     UNIT(codes_have_a_status_and_a_sentence),
     UNIT(unknown_code_is_our_own_fault),
     UNIT(statuses_have_a_code),
+    UNIT(resets_have_a_code),
+    UNIT(codes_are_unique_and_numbered),
     UNIT_END
 };

@@ -4,6 +4,7 @@
  */
 
 /* unit: ngx_mesh_module/core/ngx_mesh_metrics.c
+ *       ngx_mesh_module/core/ngx_mesh_error.c
  *       ngx_mesh_module/core/ngx_mesh_series.c
  *       ngx_mesh_module/shared/mesh_state.c
  */

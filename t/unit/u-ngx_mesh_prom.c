@@ -4,6 +4,7 @@
  */
 
 /* unit: ngx_mesh_module/core/ngx_mesh_prom.c
+ *       ngx_mesh_module/core/ngx_mesh_error.c
  *       ngx_mesh_module/core/ngx_mesh_series.c
  */
 
@@ -255,7 +256,25 @@ codes_are_classified(void)
         { 500, "status_code=\"500\",classification=\"failure\"" },
         { 0, "response_total{a=\"b\",classification=\"failure\"" },
         { 206 | NGX_MESH_RESPONSE_BROKEN,
-          "status_code=\"206\",classification=\"failure\"" }
+          "status_code=\"206\",classification=\"failure\"" },
+        { 200 | NGX_MESH_RESPONSE_GRPC(0),
+          "status_code=\"200\",classification=\"success\","
+          "grpc_status=\"0\"" },
+        { 200 | NGX_MESH_RESPONSE_GRPC(5),
+          "status_code=\"200\",classification=\"success\","
+          "grpc_status=\"5\"" },
+        { 200 | NGX_MESH_RESPONSE_GRPC(14),
+          "status_code=\"200\",classification=\"failure\","
+          "grpc_status=\"14\"" },
+        { 200 | NGX_MESH_RESPONSE_GRPC(0) | NGX_MESH_RESPONSE_BROKEN,
+          "status_code=\"200\",classification=\"failure\","
+          "grpc_status=\"0\"" },
+        { 503 | NGX_MESH_RESPONSE_ERROR(2),
+          "status_code=\"503\",classification=\"failure\","
+          "error=\"no-endpoints\"" },
+        { 200 | NGX_MESH_RESPONSE_GRPC(16) | NGX_MESH_RESPONSE_ERROR(0),
+          "status_code=\"200\",classification=\"success\","
+          "grpc_status=\"16\",error=\"not-intercepted\"" }
     };
 
     buffers = 100;
