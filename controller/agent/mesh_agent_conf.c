@@ -91,7 +91,7 @@ static const mesh_opt_t  mesh_agent_options[] = {
       "worker processes of nginx" },
 
     { "worker-connections", "N", MESH_OPT_NUMBER, 0,
-      MESH_CONF(worker_connections), "1024", 64, 1048576,
+      MESH_CONF(worker_connections), "4096", 64, 1048576,
       "connections of a worker, two for each that is proxied" },
 
     { "drain", "SECONDS", MESH_OPT_NUMBER, 0,

@@ -44,7 +44,8 @@
 #define MESH_AGENT_RECONNECT_MS  200       /* several workers start together */
 #define MESH_AGENT_STATIC_MS     1000      /* looks at the file of --static */
 #define MESH_AGENT_LOOK_MS       5000      /* looks at the state on disk */
-#define MESH_AGENT_TRIM          12        /* looks: once a minute */
+#define MESH_AGENT_TRIM_FIRST_MS 1500      /* gives memory back, after that */
+#define MESH_AGENT_TRIM_MS       60000     /* once a minute */
 #define MESH_AGENT_DATAGRAMS     256       /* of one turn */
 
 
@@ -65,7 +66,7 @@ typedef struct {
     struct event         *state_timer;
     struct event         *reconnect_timer;
     struct event         *look_timer;
-    unsigned              looks;
+    struct event         *trim_timer;
     struct event         *signals[3];
 
     uint64_t              taken;           /* newest state that a worker has */
@@ -85,6 +86,7 @@ typedef struct {
 
 
 static int mesh_agent_setup(mesh_agent_t *agent, int init, mesh_err_t *err);
+static int mesh_agent_timers(mesh_agent_t *agent, mesh_err_t *err);
 static int mesh_agent_socket(mesh_agent_t *agent, mesh_err_t *err);
 static void mesh_agent_done(mesh_agent_t *agent);
 static void mesh_agent_datagrams(evutil_socket_t fd, short what, void *data);
@@ -97,7 +99,7 @@ static void mesh_agent_identity(void *data);
 static void mesh_agent_documents(void *data, int urgent);
 static void mesh_agent_static(void *data);
 static void mesh_agent_write(evutil_socket_t fd, short what, void *data);
-static void mesh_agent_look(evutil_socket_t fd, short what, void *data);
+static void mesh_agent_trim(evutil_socket_t fd, short what, void *data);
 static void mesh_agent_reconnect(evutil_socket_t fd, short what, void *data);
 static void mesh_agent_quit(void *data);
 static void mesh_agent_signal(evutil_socket_t fd, short what, void *data);
@@ -177,7 +179,6 @@ static int
 mesh_agent_setup(mesh_agent_t *agent, int init, mesh_err_t *err)
 {
     size_t              i;
-    struct timeval      tv;
     mesh_agent_conf_t  *conf;
 
     static const int  signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -192,23 +193,8 @@ mesh_agent_setup(mesh_agent_t *agent, int init, mesh_err_t *err)
         return mesh_err(err, "no event loop");
     }
 
-    agent->state_timer = evtimer_new(agent->base, mesh_agent_write, agent);
-    agent->reconnect_timer = evtimer_new(agent->base, mesh_agent_reconnect,
-                                         agent);
-    agent->look_timer = event_new(agent->base, -1, EV_PERSIST,
-                                  mesh_agent_look, agent);
-
-    tv.tv_sec = MESH_AGENT_LOOK_MS / 1000;
-    tv.tv_usec = MESH_AGENT_LOOK_MS % 1000 * 1000;
-
-    if (agent->state_timer == NULL || agent->reconnect_timer == NULL
-        || agent->look_timer == NULL
-        || event_add(agent->look_timer, &tv) == -1)
-    {
-        return mesh_err(err, "no timers");
-    }
-
-    if (mesh_agent_socket(agent, err) != MESH_OK
+    if (mesh_agent_timers(agent, err) != MESH_OK
+        || mesh_agent_socket(agent, err) != MESH_OK
         || mesh_state_file_init(&agent->state, conf, err) != MESH_OK)
     {
         return MESH_ERROR;
@@ -271,11 +257,40 @@ mesh_agent_setup(mesh_agent_t *agent, int init, mesh_err_t *err)
 }
 
 
+static int
+mesh_agent_timers(mesh_agent_t *agent, mesh_err_t *err)
+{
+    struct timeval  look, trim;
+
+    agent->state_timer = evtimer_new(agent->base, mesh_agent_write, agent);
+    agent->reconnect_timer = evtimer_new(agent->base, mesh_agent_reconnect,
+                                         agent);
+    agent->look_timer = event_new(agent->base, -1, EV_PERSIST,
+                                  mesh_agent_write, agent);
+    agent->trim_timer = evtimer_new(agent->base, mesh_agent_trim, agent);
+
+    look.tv_sec = MESH_AGENT_LOOK_MS / 1000;
+    look.tv_usec = 0;
+    trim.tv_sec = MESH_AGENT_TRIM_FIRST_MS / 1000;
+    trim.tv_usec = MESH_AGENT_TRIM_FIRST_MS % 1000 * 1000;
+
+    if (agent->state_timer == NULL || agent->reconnect_timer == NULL
+        || agent->look_timer == NULL || agent->trim_timer == NULL
+        || event_add(agent->look_timer, &look) == -1
+        || evtimer_add(agent->trim_timer, &trim) == -1)
+    {
+        return mesh_err(err, "no timers");
+    }
+
+    return MESH_OK;
+}
+
+
 static void
 mesh_agent_done(mesh_agent_t *agent)
 {
     size_t         i;
-    struct event  *events[7];
+    struct event  *events[8];
 
     mesh_subscribe_free(agent->subscribe);
     mesh_cert_free(agent->cert);
@@ -294,6 +309,7 @@ mesh_agent_done(mesh_agent_t *agent)
     events[4] = agent->signals[1];
     events[5] = agent->signals[2];
     events[6] = agent->look_timer;
+    events[7] = agent->trim_timer;
 
     for (i = 0; i < mesh_nelts(events); i++) {
         if (events[i]) {
@@ -611,24 +627,25 @@ mesh_agent_write(evutil_socket_t fd, short what, void *data)
 
 
 /*
- * Is the file what we wrote?  And memory that a handshake or a large document
- * has left is given back: most of the time a sidecar is idle.
+ * Memory that the start, a handshake or a large document has left is given
+ * back: most of the time a sidecar is idle.  Not trimmed is no fault.
  */
 
 static void
-mesh_agent_look(evutil_socket_t fd, short what, void *data)
+mesh_agent_trim(evutil_socket_t fd, short what, void *data)
 {
-    mesh_agent_t  *agent;
+    mesh_agent_t    *agent;
+    struct timeval   tv;
 
     agent = data;
 
-    mesh_agent_write(fd, what, agent);
-
     (void) malloc_trim(0);
+    (void) mesh_trim_text();
 
-    if (agent->looks++ % MESH_AGENT_TRIM == 0) {
-        (void) mesh_trim_text();           /* it only costs memory if not */
-    }
+    tv.tv_sec = MESH_AGENT_TRIM_MS / 1000;
+    tv.tv_usec = 0;
+
+    (void) evtimer_add(agent->trim_timer, &tv);
 }
 
 

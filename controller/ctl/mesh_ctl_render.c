@@ -95,7 +95,7 @@ static const mesh_opt_t  mesh_ctl_render_options[] = {
       "worker processes of nginx" },
 
     { "worker-connections", "N", MESH_OPT_NUMBER, 0,
-      MESH_CTL(worker_connections), "1024", 64, 1048576,
+      MESH_CTL(worker_connections), "4096", 64, 1048576,
       "connections of a worker, two for each that is proxied" },
 
     { "ipv6", NULL, MESH_OPT_FLAG, 0,
