@@ -109,7 +109,8 @@ mesh_kube_stamp(const char *path, mesh_kube_stamp_t *stamp, mesh_err_t *err)
     struct stat  st;
 
     if (stat(path, &st) == -1) {
-        return mesh_err_sys(err, errno, "cannot look at \"%s\"", path);
+        (void) mesh_err_sys(err, errno, "cannot look at \"%s\"", path);
+        return MESH_ERROR;
     }
 
     stamp->dev = st.st_dev;

@@ -188,6 +188,25 @@ mesh_publish_start(mesh_publish_t *p)
 }
 
 
+void
+mesh_publish_stop(mesh_publish_t *p)
+{
+    p->started = 0;
+    p->over = 0;
+    p->claimed = 0;
+    p->state = MESH_PUBLISH_IDLE;
+    p->session++;
+    p->inflight = 0;
+}
+
+
+void
+mesh_publish_epoch_min(mesh_publish_t *p, uint64_t epoch)
+{
+    p->epoch_min = epoch;
+}
+
+
 static void
 mesh_publish_on_open(void *data, mesh_redis_t *redis)
 {
@@ -493,7 +512,7 @@ mesh_publish_next_epoch(const mesh_publish_t *p, const char *found,
         epoch = mesh_max(epoch, number);
     }
 
-    return epoch + 1;
+    return mesh_max(epoch + 1, p->epoch_min);
 }
 
 

@@ -58,5 +58,14 @@ void mesh_publish_put(mesh_publish_t *publish, const char *key,
 /* all documents have been put once: writing may begin */
 void mesh_publish_start(mesh_publish_t *publish);
 
+/*
+ * Nothing is written any more, also of what is under way; documents are put
+ * on, and a later start claims an epoch of its own.
+ */
+void mesh_publish_stop(mesh_publish_t *publish);
+
+/* epochs from now on are at least that: the Lease's transitions */
+void mesh_publish_epoch_min(mesh_publish_t *publish, uint64_t epoch);
+
 
 #endif /* _MESH_PUBLISH_H_INCLUDED_ */

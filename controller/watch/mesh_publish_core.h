@@ -79,6 +79,7 @@ struct mesh_publish_s {
     unsigned                     synced:1;
 
     uint64_t                     used;       /* highest epoch ever used */
+    uint64_t                     epoch_min;  /* by the Lease */
     uint64_t                     epoch;      /* ours, 0: none yet */
     uint64_t                     counter;
     char                         epoch_text[24];

@@ -13,12 +13,14 @@
 #include <signal.h>
 
 #include <mesh_index.h>
+#include <mesh_kube_leader.h>
 #include <mesh_leaf.h>
 #include <mesh_log.h>
 #include <mesh_mem.h>
 #include <mesh_opt.h>
 #include <mesh_publish.h>
 #include <mesh_source_dir.h>
+#include <mesh_source_kube.h>
 #include <mesh_watch_role.h>
 
 #include <mesh_identity.h>
@@ -26,10 +28,18 @@
 
 
 #define MESH_WATCH_SOURCE_DIR     "dir:"
+#define MESH_WATCH_LEASE          MESH_SYSTEM_NAMESPACE "/" MESH_SA_WATCH
+#define MESH_WATCH_STOP_S         2        /* to give up the Lease */
 
 
 typedef struct {
     const char          *source;
+    const char          *kubeconfig;
+    const char          *context;
+    const char          *lease;
+    int                  in_cluster;
+    int64_t              list_limit;
+    int64_t              watch_timeout;
     const char          *redis;
     const char          *redis_user;
     const char          *redis_password_file;
@@ -50,17 +60,28 @@ typedef struct {
     struct event        *interrupt;
     mesh_index_t        *index;
     mesh_source_dir_t   *source;
+    mesh_kube_client_t  *client;
+    mesh_source_kube_t  *kube;
+    mesh_kube_leader_t  *leader;             /* NULL: nobody else writes */
     mesh_publish_t      *publish;
     mesh_leaf_t         *leaf;
     char                *id;
     char                *server_id;
+    int                  filled;             /* the index knows all objects */
+    int                  stopping;
     int                  status;
 } mesh_watch_t;
 
 
 static int mesh_watch_options(mesh_watch_t *watch, int argc, char **argv);
 static int mesh_watch_check(mesh_watch_t *watch, mesh_err_t *err);
+static int mesh_watch_check_source(const mesh_watch_t *watch,
+    mesh_err_t *err);
 static int mesh_watch_start(mesh_watch_t *watch, mesh_err_t *err);
+static int mesh_watch_start_publish(mesh_watch_t *watch, mesh_err_t *err);
+static int mesh_watch_start_dir(mesh_watch_t *watch, mesh_err_t *err);
+static int mesh_watch_start_kube(mesh_watch_t *watch, mesh_err_t *err);
+static void mesh_watch_write(mesh_watch_t *watch);
 static void mesh_watch_stop(mesh_watch_t *watch);
 static void mesh_watch_on_put(void *data, mesh_object_t *object);
 static void mesh_watch_on_gone(void *data, mesh_object_kind_e kind,
@@ -71,15 +92,42 @@ static void mesh_watch_on_document(void *data, const char *key,
 static void mesh_watch_on_leaf(void *data, const char *key,
     const char *chain, const char *trust);
 static void mesh_watch_on_superseded(void *data, uint64_t epoch);
+static void mesh_watch_on_gained(void *data, int64_t transitions);
+static void mesh_watch_on_lost(void *data);
+static void mesh_watch_on_released(void *data);
 static void mesh_watch_on_signal(evutil_socket_t number, short what,
     void *data);
 
 
 static const mesh_opt_t  mesh_watch_opts[] = {
 
-    { "source", "dir:PATH", MESH_OPT_STRING, MESH_OPT_REQUIRED,
+    { "source", "dir:PATH", MESH_OPT_STRING, 0,
       offsetof(mesh_watch_conf_t, source), NULL, 0, 0,
       "where objects come from: a directory of manifests; followed" },
+
+    { "kubeconfig", "FILE", MESH_OPT_STRING, 0,
+      offsetof(mesh_watch_conf_t, kubeconfig), NULL, 0, 0,
+      "or: the API server of a kubeconfig" },
+
+    { "context", "NAME", MESH_OPT_STRING, 0,
+      offsetof(mesh_watch_conf_t, context), NULL, 0, 0,
+      "context of the kubeconfig; without it its current-context" },
+
+    { "in-cluster", NULL, MESH_OPT_FLAG, 0,
+      offsetof(mesh_watch_conf_t, in_cluster), NULL, 0, 0,
+      "or: the API server of the cluster that we run in" },
+
+    { "lease", "NAMESPACE/NAME", MESH_OPT_STRING, 0,
+      offsetof(mesh_watch_conf_t, lease), MESH_WATCH_LEASE, 0, 0,
+      "Lease of the one that writes; not with --source" },
+
+    { "list-limit", "NUMBER", MESH_OPT_NUMBER, 0,
+      offsetof(mesh_watch_conf_t, list_limit), "500", 1, 100000,
+      "objects of a page of a list" },
+
+    { "watch-timeout", "SECONDS", MESH_OPT_NUMBER, 0,
+      offsetof(mesh_watch_conf_t, watch_timeout), "300", 1, 3600,
+      "a watch is asked for once to twice as long" },
 
     { "redis", "HOST:PORT", MESH_OPT_STRING, MESH_OPT_REQUIRED,
       offsetof(mesh_watch_conf_t, redis), NULL, 0, 0,
@@ -122,6 +170,13 @@ static const mesh_opt_t  mesh_watch_opts[] = {
       "what is logged" },
 
     MESH_OPT_END
+};
+
+
+static const mesh_kube_leader_handler_t  mesh_watch_leader = {
+    mesh_watch_on_gained,
+    mesh_watch_on_lost,
+    mesh_watch_on_released
 };
 
 
@@ -197,12 +252,8 @@ mesh_watch_check(mesh_watch_t *watch, mesh_err_t *err)
     const char       *wrong;
     mesh_identity_t   identity;
 
-    if (strncmp(watch->conf.source, MESH_WATCH_SOURCE_DIR,
-                sizeof(MESH_WATCH_SOURCE_DIR) - 1) != 0
-        || watch->conf.source[sizeof(MESH_WATCH_SOURCE_DIR) - 1] == '\0')
-    {
-        return mesh_err(err, "option --source is \"%s\", expected dir:PATH",
-                        watch->conf.source);
+    if (mesh_watch_check_source(watch, err) != MESH_OK) {
+        return MESH_ERROR;
     }
 
     snprintf(id, sizeof(id), "spiffe://%s/ns/a/sa/b",
@@ -219,11 +270,56 @@ mesh_watch_check(mesh_watch_t *watch, mesh_err_t *err)
 }
 
 
+/* one place that objects come from */
+
+static int
+mesh_watch_check_source(const mesh_watch_t *watch, mesh_err_t *err)
+{
+    const char               *slash;
+    const mesh_watch_conf_t  *conf;
+
+    conf = &watch->conf;
+
+    if ((conf->source != NULL) + (conf->kubeconfig != NULL)
+        + (conf->in_cluster != 0) != 1)
+    {
+        return mesh_err(err, "expected one of the options --source, "
+                        "--kubeconfig and --in-cluster");
+    }
+
+    if (conf->context && conf->kubeconfig == NULL) {
+        return mesh_err(err, "option --context needs --kubeconfig");
+    }
+
+    if (conf->source
+        && (strncmp(conf->source, MESH_WATCH_SOURCE_DIR,
+                    sizeof(MESH_WATCH_SOURCE_DIR) - 1) != 0
+            || conf->source[sizeof(MESH_WATCH_SOURCE_DIR) - 1] == '\0'))
+    {
+        return mesh_err(err, "option --source is \"%s\", expected dir:PATH",
+                        conf->source);
+    }
+
+    slash = strchr(conf->lease, '/');
+
+    if (slash == NULL || slash == conf->lease || slash[1] == '\0'
+        || strspn(conf->lease, "abcdefghijklmnopqrstuvwxyz0123456789.-/")
+           != strlen(conf->lease)
+        || strchr(slash + 1, '/'))
+    {
+        return mesh_err(err, "option --lease is \"%s\", expected "
+                        "NAMESPACE/NAME", conf->lease);
+    }
+
+    return MESH_OK;
+}
+
+
 static int
 mesh_watch_start(mesh_watch_t *watch, mesh_err_t *err)
 {
-    mesh_leaf_conf_t     leaf;
-    mesh_publish_conf_t  publish;
+    int               rc;
+    mesh_leaf_conf_t  leaf;
 
     watch->base = event_base_new();
     if (watch->base == NULL) {
@@ -240,36 +336,15 @@ mesh_watch_start(mesh_watch_t *watch, mesh_err_t *err)
 
     signal(SIGPIPE, SIG_IGN);
 
-    watch->id = mesh_mem_printf("spiffe://%s/ns/%s/sa/%s",
-                                watch->conf.trust_domain,
-                                MESH_SYSTEM_NAMESPACE, MESH_SA_WATCH);
-    watch->server_id = mesh_mem_printf("spiffe://%s/ns/%s/sa/%s",
-                                       watch->conf.trust_domain,
-                                       MESH_SYSTEM_NAMESPACE,
-                                       MESH_SA_IDENTITY);
-
     watch->index = mesh_index_new(watch->conf.trust_domain);
 
-    memset(&publish, 0, sizeof(publish));
-    publish.base = watch->base;
-    publish.redis = watch->conf.redis;
-    publish.user = watch->conf.redis_user;
-    publish.password_file = watch->conf.redis_password_file;
-    publish.identity = watch->id;
-    publish.state_dir = watch->conf.state_dir;
-    publish.tombstone_s = (unsigned) watch->conf.tombstone_ttl;
-    publish.superseded = mesh_watch_on_superseded;
-    publish.data = watch;
-
-    watch->publish = mesh_publish_new(&publish, err);
-    if (watch->publish == NULL) {
+    if (mesh_watch_start_publish(watch, err) != MESH_OK) {
         return MESH_ERROR;
     }
 
-    watch->source = mesh_source_dir_new(watch->base, watch->conf.source
-                                        + sizeof(MESH_WATCH_SOURCE_DIR) - 1,
-                                        &mesh_watch_source, watch, err);
-    if (watch->source == NULL) {
+    rc = watch->conf.source ? mesh_watch_start_dir(watch, err)
+                            : mesh_watch_start_kube(watch, err);
+    if (rc != MESH_OK) {
         return MESH_ERROR;
     }
 
@@ -285,11 +360,90 @@ mesh_watch_start(mesh_watch_t *watch, mesh_err_t *err)
 
     watch->leaf = mesh_leaf_new(&leaf);
 
-    mesh_log(MESH_LOG_NOTICE, 0, "watching \"%s\": %zu documents",
-             watch->conf.source, mesh_index_count(watch->index));
+    return MESH_OK;
+}
 
-    mesh_publish_start(watch->publish);
 
+static int
+mesh_watch_start_publish(mesh_watch_t *watch, mesh_err_t *err)
+{
+    mesh_publish_conf_t  publish;
+
+    watch->id = mesh_mem_printf("spiffe://%s/ns/%s/sa/%s",
+                                watch->conf.trust_domain,
+                                MESH_SYSTEM_NAMESPACE, MESH_SA_WATCH);
+    watch->server_id = mesh_mem_printf("spiffe://%s/ns/%s/sa/%s",
+                                       watch->conf.trust_domain,
+                                       MESH_SYSTEM_NAMESPACE,
+                                       MESH_SA_IDENTITY);
+
+    memset(&publish, 0, sizeof(publish));
+    publish.base = watch->base;
+    publish.redis = watch->conf.redis;
+    publish.user = watch->conf.redis_user;
+    publish.password_file = watch->conf.redis_password_file;
+    publish.identity = watch->id;
+    publish.state_dir = watch->conf.state_dir;
+    publish.tombstone_s = (unsigned) watch->conf.tombstone_ttl;
+    publish.superseded = mesh_watch_on_superseded;
+    publish.data = watch;
+
+    watch->publish = mesh_publish_new(&publish, err);
+
+    return watch->publish ? MESH_OK : MESH_ERROR;
+}
+
+
+static int
+mesh_watch_start_dir(mesh_watch_t *watch, mesh_err_t *err)
+{
+    watch->source = mesh_source_dir_new(watch->base, watch->conf.source
+                                        + sizeof(MESH_WATCH_SOURCE_DIR) - 1,
+                                        &mesh_watch_source, watch, err);
+
+    return watch->source ? MESH_OK : MESH_ERROR;
+}
+
+
+static int
+mesh_watch_start_kube(mesh_watch_t *watch, mesh_err_t *err)
+{
+    int                       rc;
+    char                      me[MESH_LEASE_HOLDER_MAX];
+    mesh_kube_conf_t          kube;
+    mesh_source_kube_conf_t   source;
+
+    rc = watch->conf.in_cluster
+         ? mesh_kube_conf_in_cluster(&kube, MESH_KUBE_POD_DIR,
+                                     getenv("KUBERNETES_SERVICE_HOST"),
+                                     getenv("KUBERNETES_SERVICE_PORT"), err)
+         : mesh_kube_conf_read(&kube, watch->conf.kubeconfig,
+                               watch->conf.context, err);
+    if (rc != MESH_OK) {
+        return MESH_ERROR;
+    }
+
+    mesh_log(MESH_LOG_NOTICE, 0, "watching \"%s\"", kube.server);
+
+    watch->client = mesh_kube_client_new(watch->base, &kube, "meshd watch",
+                                         err);
+    if (watch->client == NULL) {
+        return MESH_ERROR;
+    }
+
+    memset(&source, 0, sizeof(source));
+    source.base = watch->base;
+    source.client = watch->client;
+    source.limit = (unsigned) watch->conf.list_limit;
+    source.watch_s = (unsigned) watch->conf.watch_timeout;
+
+    watch->kube = mesh_source_kube_new(&source, &mesh_watch_source, watch);
+
+    mesh_kube_leader_name(me);
+
+    watch->leader = mesh_kube_leader_new(watch->base, watch->client,
+                                         watch->conf.lease, me,
+                                         &mesh_watch_leader, watch);
     return MESH_OK;
 }
 
@@ -304,6 +458,10 @@ mesh_watch_stop(mesh_watch_t *watch)
     if (watch->source) {
         mesh_source_dir_free(watch->source);
     }
+
+    mesh_kube_leader_free(watch->leader);
+    mesh_source_kube_free(watch->kube);
+    mesh_kube_client_free(watch->client);
 
     if (watch->publish) {
         mesh_publish_free(watch->publish);
@@ -354,6 +512,57 @@ mesh_watch_on_settled(void *data)
     mesh_watch_t  *watch = data;
 
     (void) mesh_index_update(watch->index, mesh_watch_on_document, watch);
+
+    if (!watch->filled) {
+        watch->filled = 1;
+
+        mesh_log(MESH_LOG_NOTICE, 0, "all objects are read: %zu documents",
+                 mesh_index_count(watch->index));
+
+        mesh_watch_write(watch);
+    }
+}
+
+
+/* as soon as nothing is missing, and if it is ours to write */
+
+static void
+mesh_watch_write(mesh_watch_t *watch)
+{
+    if (watch->filled && !watch->stopping
+        && (watch->conf.source || mesh_kube_leader_is(watch->leader)))
+    {
+        mesh_publish_start(watch->publish);
+    }
+}
+
+
+static void
+mesh_watch_on_gained(void *data, int64_t transitions)
+{
+    mesh_watch_t  *watch = data;
+
+    mesh_publish_epoch_min(watch->publish,
+                           transitions > 0 ? (uint64_t) transitions : 0);
+    mesh_watch_write(watch);
+}
+
+
+static void
+mesh_watch_on_lost(void *data)
+{
+    mesh_watch_t  *watch = data;
+
+    mesh_publish_stop(watch->publish);
+}
+
+
+static void
+mesh_watch_on_released(void *data)
+{
+    mesh_watch_t  *watch = data;
+
+    event_base_loopbreak(watch->base);
 }
 
 
@@ -385,6 +594,12 @@ mesh_watch_on_superseded(void *data, uint64_t epoch)
 
     (void) epoch;                          /* the publisher has logged it */
 
+    /* we were stopped past our Lease and did not know: follow from now on */
+
+    if (watch->leader && !mesh_kube_leader_look(watch->leader)) {
+        return;
+    }
+
     watch->status = 1;
     event_base_loopbreak(watch->base);
 }
@@ -395,9 +610,25 @@ mesh_watch_on_signal(evutil_socket_t number, short what, void *data)
 {
     mesh_watch_t  *watch = data;
 
+    struct timeval  tv;
+
     (void) what;
 
     mesh_log(MESH_LOG_NOTICE, 0, "signal %d, stopping", (int) number);
 
-    event_base_loopbreak(watch->base);
+    if (watch->leader == NULL || watch->stopping) {
+        event_base_loopbreak(watch->base);
+        return;
+    }
+
+    /* first no more writes, then the Lease: another one may have it now */
+
+    watch->stopping = 1;
+    mesh_publish_stop(watch->publish);
+
+    tv.tv_sec = MESH_WATCH_STOP_S;
+    tv.tv_usec = 0;
+    event_base_loopexit(watch->base, &tv);
+
+    mesh_kube_leader_release(watch->leader);
 }
