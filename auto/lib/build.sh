@@ -123,6 +123,14 @@ build_fuzz() {
 }
 
 
+# what measures: t/bench
+
+build_bench() {
+    mkdir -p "$build/bench"
+    make -s -C t/bench BUILD="$build" WARNINGS="$(echo $warnings)"
+}
+
+
 build_tests() {
     kind=$1 prefix=$2 cc=$3 flags=$4
     dir=$build/$kind

@@ -29,6 +29,12 @@ prepare_versions() {
 }
 
 
+prepare_gates() {
+    auto/setup gates
+    auto/build bench
+}
+
+
 prepare_asan() {
     MESH_BUILD=$root/build-asan auto/build --asan
 }
