@@ -23,11 +23,23 @@
 #define NGX_HTTP_MESH_OFF         ((ngx_uint_t) 2)
 
 
+typedef struct ngx_http_mesh_trailer_s  ngx_http_mesh_trailer_t;
+
+
 typedef struct {
     ngx_mesh_flow_t           flow;      /* first: read by metrics */
     ngx_mesh_direction_e      direction;
     ngx_mesh_target_t         target;    /* after PREACCESS */
+
+    ngx_str_t                 upgrade;   /* asked for, without h2c */
+    ngx_http_event_handler_pt write_handler;  /* before interim responses */
+    ngx_int_t               (*input_filter_init)(void *data);
+    ngx_http_mesh_trailer_t  *trailer;   /* of a chunked response */
+
     unsigned                  located:1; /* target was looked up */
+    unsigned                  te:1;      /* the client takes trailers */
+    unsigned                  continued:1;  /* 100 came */
+    unsigned                  sent:1;    /* bytes went to an endpoint */
     unsigned                  broken:1;  /* the endpoint broke off its body */
     unsigned                  aborted:1; /* the client did not wait for it */
 } ngx_http_mesh_ctx_t;
@@ -65,6 +77,35 @@ ngx_uint_t ngx_http_mesh_grpc(ngx_http_request_t *r);
  * from what it got; -1: r is not gRPC.
  */
 ngx_int_t ngx_http_mesh_grpc_status(ngx_http_request_t *r,
+    ngx_http_mesh_ctx_t *ctx);
+
+/*
+ * ngx_http_mesh_hop.c: request in PREACCESS, version when the proxy module
+ * has made the request, response in the header filter.
+ */
+ngx_int_t ngx_http_mesh_hop_request(ngx_http_request_t *r,
+    ngx_http_mesh_ctx_t *ctx);
+void ngx_http_mesh_hop_version(ngx_http_request_t *r);
+ngx_int_t ngx_http_mesh_hop_response(ngx_http_request_t *r);
+
+/*
+ * ngx_http_mesh_interim.c: response is called with r->upstream->buffer until
+ * it returns NGX_DECLINED, when the final response begins there; NGX_AGAIN
+ * and NGX_ERROR are for the caller of process_header.
+ */
+void ngx_http_mesh_interim_request(ngx_http_request_t *r);
+ngx_int_t ngx_http_mesh_interim_response(ngx_http_request_t *r,
+    ngx_http_mesh_ctx_t *ctx);
+
+/* ngx_http_mesh_trailer.c: before u->conf is replaced */
+void ngx_http_mesh_trailer_hook(ngx_http_request_t *r,
+    ngx_http_mesh_ctx_t *ctx);
+
+/* ngx_http_mesh_unreached.c: the application is down, its sidecar is not */
+ngx_int_t ngx_http_mesh_unreached_mark(ngx_http_request_t *r,
+    ngx_http_mesh_ctx_t *ctx);
+void ngx_http_mesh_unreached_strip(ngx_http_request_t *r);
+ngx_uint_t ngx_http_mesh_unreached(ngx_http_request_t *r,
     ngx_http_mesh_ctx_t *ctx);
 
 

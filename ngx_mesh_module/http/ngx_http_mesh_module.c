@@ -38,6 +38,8 @@ static const char *ngx_http_mesh_check_peer(ngx_http_request_t *r,
     ngx_http_mesh_ctx_t *ctx);
 static void ngx_http_mesh_cleanup(void *data);
 static ngx_int_t ngx_http_mesh_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_mesh_own_answer(ngx_http_request_t *r,
+    ngx_http_mesh_ctx_t *ctx);
 static ngx_int_t ngx_http_mesh_error_header(ngx_http_request_t *r,
     const ngx_mesh_error_t *e);
 
@@ -59,8 +61,12 @@ static ngx_int_t ngx_http_mesh_dst_addr(ngx_http_request_t *r,
     ngx_http_mesh_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_http_mesh_reason(ngx_http_request_t *r,
     ngx_http_mesh_ctx_t *ctx, ngx_str_t *value);
-static ngx_int_t ngx_http_mesh_connection_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_mesh_connection_header(ngx_http_request_t *r,
+    ngx_http_mesh_ctx_t *ctx, ngx_str_t *value);
+static ngx_int_t ngx_http_mesh_upgrade_header(ngx_http_request_t *r,
+    ngx_http_mesh_ctx_t *ctx, ngx_str_t *value);
+static ngx_int_t ngx_http_mesh_te_header(ngx_http_request_t *r,
+    ngx_http_mesh_ctx_t *ctx, ngx_str_t *value);
 
 static char *ngx_http_mesh_set_tls(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -139,7 +145,10 @@ static ngx_http_mesh_value_pt  ngx_http_mesh_values[] = {
     ngx_http_mesh_endpoint,
     ngx_http_mesh_tls_text,
     ngx_http_mesh_dst_addr,
-    ngx_http_mesh_reason
+    ngx_http_mesh_reason,
+    ngx_http_mesh_connection_header,
+    ngx_http_mesh_upgrade_header,
+    ngx_http_mesh_te_header
 };
 
 
@@ -169,8 +178,14 @@ static ngx_http_variable_t  ngx_http_mesh_variables[] = {
     { ngx_string("mesh_reason"), NULL, ngx_http_mesh_variable,
       7, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
-    { ngx_string("mesh_connection"), NULL,
-      ngx_http_mesh_connection_variable, 0, 0, 0 },
+    { ngx_string("mesh_connection"), NULL, ngx_http_mesh_variable,
+      8, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("mesh_upgrade"), NULL, ngx_http_mesh_variable,
+      9, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("mesh_te"), NULL, ngx_http_mesh_variable,
+      10, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -305,6 +320,12 @@ ngx_http_mesh_preaccess_handler(ngx_http_request_t *r)
 
     ctx->located = 1;
 
+    ngx_http_mesh_interim_request(r);
+
+    if (ngx_http_mesh_hop_request(r, ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     return NGX_DECLINED;
 }
 
@@ -366,33 +387,60 @@ ngx_http_mesh_refuse(ngx_http_request_t *r, ngx_http_mesh_ctx_t *ctx,
 
 /*
  * nginx sets r->err_status for pages of its own; what an endpoint answers
- * passes as it is.
+ * passes as it is, but for what belongs to the connection to it.
  */
 
 static ngx_int_t
 ngx_http_mesh_header_filter(ngx_http_request_t *r)
 {
-    ngx_http_mesh_ctx_t     *ctx;
-    const ngx_mesh_error_t  *e;
+    ngx_int_t             rc;
+    ngx_http_mesh_ctx_t  *ctx;
 
-    if (r->err_status < NGX_HTTP_BAD_REQUEST || r != r->main) {
+    ctx = (r == r->main) ? ngx_http_mesh_get_ctx(r) : NULL;
+
+    if (ctx == NULL) {
         return ngx_http_next_header_filter(r);
     }
 
-    ctx = ngx_http_mesh_get_ctx(r);
+    rc = NGX_OK;
 
-    if (ctx) {
-        e = ctx->flow.reason ? ngx_mesh_error(ctx->flow.reason)
-                             : ngx_mesh_error_status(r->err_status);
+    if (r->err_status >= NGX_HTTP_BAD_REQUEST) {
+        rc = ngx_http_mesh_own_answer(r, ctx);
 
-        ctx->flow.reason = e->code;
+    } else if (r->upstream) {
+        ngx_http_mesh_unreached_strip(r);
+        rc = ngx_http_mesh_hop_response(r);
+    }
 
-        if (ngx_http_mesh_error_header(r, e) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* whoever waits for 100 and gets this will not send the body */
+
+    if (r->headers_in.expect && r->reading_body && !ctx->continued) {
+        r->keepalive = 0;
     }
 
     return ngx_http_next_header_filter(r);
+}
+
+
+static ngx_int_t
+ngx_http_mesh_own_answer(ngx_http_request_t *r, ngx_http_mesh_ctx_t *ctx)
+{
+    const ngx_mesh_error_t  *e;
+
+    e = ctx->flow.reason ? ngx_mesh_error(ctx->flow.reason)
+                         : ngx_mesh_error_status(r->err_status);
+
+    ctx->flow.reason = e->code;
+
+    if (ngx_http_mesh_error_header(r, e) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_mesh_unreached_mark(r, ctx);
 }
 
 
@@ -592,30 +640,44 @@ ngx_http_mesh_reason(ngx_http_request_t *r, ngx_http_mesh_ctx_t *ctx,
 
 
 /*
- * For proxy_set_header Connection: "upgrade" if the client asks for another
- * protocol, else nothing, which leaves the header out.  Upgrade: h2c cannot
- * pass a proxy (RFC 9113, 3.1) and goes on as HTTP/1.1.
+ * For proxy_set_header Connection, Upgrade and TE: what this request asks
+ * for of the next connection.  Empty leaves the header out.
  */
 
 static ngx_int_t
-ngx_http_mesh_connection_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data)
+ngx_http_mesh_connection_header(ngx_http_request_t *r,
+    ngx_http_mesh_ctx_t *ctx, ngx_str_t *value)
 {
-    ngx_table_elt_t  *upgrade;
+    if (ctx->upgrade.len && ctx->te) {
+        ngx_str_set(value, "upgrade, te");
 
-    upgrade = r->headers_in.upgrade;
+    } else if (ctx->upgrade.len) {
+        ngx_str_set(value, "upgrade");
 
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-    v->data = (u_char *) "upgrade";
-    v->len = sizeof("upgrade") - 1;
+    } else if (ctx->te) {
+        ngx_str_set(value, "te");
+    }
 
-    if (upgrade == NULL
-        || (upgrade->value.len == 3
-            && ngx_strncasecmp(upgrade->value.data, (u_char *) "h2c", 3) == 0))
-    {
-        v->len = 0;
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_mesh_upgrade_header(ngx_http_request_t *r, ngx_http_mesh_ctx_t *ctx,
+    ngx_str_t *value)
+{
+    *value = ctx->upgrade;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_mesh_te_header(ngx_http_request_t *r, ngx_http_mesh_ctx_t *ctx,
+    ngx_str_t *value)
+{
+    if (ctx->te) {
+        ngx_str_set(value, "trailers");
     }
 
     return NGX_OK;

@@ -28,6 +28,7 @@
 typedef struct {
     ngx_http_upstream_conf_t   *original;
     ngx_http_upstream_conf_t    upstream;
+    ngx_http_upstream_conf_t    again;   /* sends anything once more */
 } ngx_http_upstream_mesh_loc_conf_t;
 
 
@@ -37,7 +38,10 @@ typedef struct {
     ngx_mesh_target_t           target;
     uint64_t                    generation;  /* of the try's connection */
     ngx_int_t                 (*process_header)(ngx_http_request_t *r);
+    ngx_int_t                 (*reinit_request)(ngx_http_request_t *r);
     unsigned                    fresh:1;     /* no pooled connection again */
+    unsigned                    interim:1;   /* a 1xx may come yet */
+    unsigned                    unreached:1; /* its application, this try */
     unsigned                    http2:1;     /* grpc_pass */
 } ngx_http_upstream_mesh_peer_t;
 
@@ -70,6 +74,10 @@ static void ngx_http_upstream_mesh_key(ngx_http_upstream_mesh_peer_t *mp,
 static uint64_t ngx_http_upstream_mesh_latency(
     ngx_http_upstream_mesh_peer_t *mp, uint64_t now_us);
 static ngx_int_t ngx_http_upstream_mesh_process_header(
+    ngx_http_request_t *r);
+static ngx_int_t ngx_http_upstream_mesh_process_response(
+    ngx_http_request_t *r, ngx_http_upstream_mesh_peer_t *mp);
+static ngx_int_t ngx_http_upstream_mesh_reinit_request(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_upstream_mesh_set_session(
     ngx_peer_connection_t *pc, void *data);
@@ -155,6 +163,8 @@ ngx_http_upstream_mesh_init_peer(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
+    ngx_http_mesh_trailer_hook(r, ctx);
+
     conf = ngx_http_upstream_mesh_conf(r);
     mp = ngx_pcalloc(r->pool, sizeof(ngx_http_upstream_mesh_peer_t));
 
@@ -166,13 +176,18 @@ ngx_http_upstream_mesh_init_peer(ngx_http_request_t *r,
     mp->ctx = ctx;
     mp->target = ctx->target;
     mp->process_header = u->process_header;
+    mp->reinit_request = u->reinit_request;
     mp->http2 = (u->schema.len > 4
                  && ngx_strncmp(u->schema.data, "grpc", 4) == 0);
+    mp->interim = !mp->http2;
+
+    ngx_http_mesh_hop_version(r);
 
     ngx_http_set_ctx(r, mp, ngx_http_upstream_mesh_module);
 
     u->conf = conf;
     u->process_header = ngx_http_upstream_mesh_process_header;
+    u->reinit_request = ngx_http_upstream_mesh_reinit_request;
 
     u->peer.data = mp;
     u->peer.get = ngx_http_upstream_mesh_get;
@@ -220,6 +235,12 @@ ngx_http_upstream_mesh_conf(ngx_http_request_t *r)
     conf->ssl_server_name = 0;
     conf->ssl_certificate = NULL;
 
+    conf->pass_trailers = 1;               /* those that we find */
+
+    mlcf->again = *conf;
+    mlcf->again.next_upstream |= NGX_HTTP_UPSTREAM_FT_INVALID_HEADER
+                                 |NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT;
+
     return conf;
 }
 
@@ -229,15 +250,21 @@ ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_upstream_mesh_peer_t *mp = data;
 
-    ngx_uint_t            meshed;
-    ngx_mesh_flow_t      *flow;
-    ngx_http_upstream_t  *u;
+    ngx_uint_t                          meshed;
+    ngx_mesh_flow_t                    *flow;
+    ngx_http_upstream_t                *u;
+    ngx_http_upstream_mesh_loc_conf_t  *mlcf;
 
     pc->cached = 0;
     pc->connection = NULL;
 
     flow = &mp->ctx->flow;
     u = mp->request->upstream;
+
+    mlcf = ngx_http_get_module_loc_conf(mp->request,
+                                        ngx_http_upstream_mesh_module);
+    u->conf = &mlcf->upstream;
+    mp->unreached = 0;
 
     if (ngx_mesh_target_next(&mp->target, ngx_mesh_now_us(), ngx_random())
         != NGX_OK)
@@ -333,6 +360,7 @@ ngx_http_upstream_mesh_free(ngx_peer_connection_t *pc, void *data,
     result = NGX_MESH_TRY_UNKNOWN;
 
     if (sent) {
+        mp->ctx->sent = 1;
         ngx_http_upstream_mesh_count(mp, pc->connection);
         ngx_http_upstream_mesh_ended(mp);
     }
@@ -436,10 +464,13 @@ ngx_http_upstream_mesh_failed(ngx_http_upstream_mesh_peer_t *mp,
         return NGX_MESH_TRY_UNKNOWN;       /* get() said why */
     }
 
-    if (pc->cached
-        && u->state->bytes_received == 0
-        && !c->read->timedout
-        && !c->write->timedout)
+    if (mp->unreached) {
+        sent = 0;
+
+    } else if (pc->cached
+               && u->state->bytes_received == 0
+               && !c->read->timedout
+               && !c->write->timedout)
     {
         mp->fresh = 1;
         ngx_mesh_target_again(&mp->target);
@@ -502,7 +533,11 @@ ngx_http_upstream_mesh_park(ngx_http_upstream_mesh_peer_t *mp,
     c = pc->connection;
     u = mp->request->upstream;
 
-    if (c == NULL || !u->keepalive || !u->request_body_sent) {
+    if (c == NULL
+        || !u->keepalive
+        || !u->request_body_sent
+        || mp->request->http_version < NGX_HTTP_VERSION_11)
+    {
         return;
     }
 
@@ -569,24 +604,101 @@ ngx_http_upstream_mesh_latency(ngx_http_upstream_mesh_peer_t *mp,
 }
 
 
-/* the first bytes of an answer: the connection stands, count it as open */
+/*
+ * The proxy module changes its handler from the status line to the fields:
+ * ours is put back in front of it after each call.
+ */
 
 static ngx_int_t
 ngx_http_upstream_mesh_process_header(ngx_http_request_t *r)
 {
-    ngx_connection_t               *c;
+    ngx_int_t                       rc;
+    ngx_http_upstream_t            *u;
     ngx_http_upstream_mesh_peer_t  *mp;
 
+    u = r->upstream;
     mp = ngx_http_get_module_ctx(r, ngx_http_upstream_mesh_module);
-    c = r->upstream->peer.connection;
 
-    (void) ngx_mesh_link_open(c->pool, &mp->ctx->flow);
+    /* the first bytes of an answer: the connection stands, count it */
 
-    /* the proxy module changes the handler itself from here on */
+    (void) ngx_mesh_link_open(u->peer.connection->pool, &mp->ctx->flow);
 
-    r->upstream->process_header = mp->process_header;
+    if (mp->interim) {
+        rc = ngx_http_mesh_interim_response(r, mp->ctx);
 
-    return r->upstream->process_header(r);
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+
+        mp->interim = 0;
+    }
+
+    u->process_header = mp->process_header;
+
+    rc = u->process_header(r);
+
+    mp->process_header = u->process_header;
+    u->process_header = ngx_http_upstream_mesh_process_header;
+
+    return (rc == NGX_OK) ? ngx_http_upstream_mesh_process_response(r, mp)
+                          : rc;
+}
+
+
+/* the whole header is there */
+
+static ngx_int_t
+ngx_http_upstream_mesh_process_response(ngx_http_request_t *r,
+    ngx_http_upstream_mesh_peer_t *mp)
+{
+    ngx_http_upstream_t                *u;
+    ngx_http_upstream_mesh_loc_conf_t  *mlcf;
+
+    u = r->upstream;
+
+    if (u->headers_in.status_n == NGX_HTTP_SWITCHING_PROTOCOLS
+        && mp->ctx->upgrade.len == 0)
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "upstream switched to a protocol that nobody asked for");
+        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+    }
+
+    if (!ngx_http_mesh_unreached(r, mp->ctx)) {
+        return NGX_OK;
+    }
+
+    /* as if this endpoint had refused the connection */
+
+    mlcf = ngx_http_get_module_loc_conf(r, ngx_http_upstream_mesh_module);
+
+    u->conf = &mlcf->again;
+    mp->unreached = 1;
+
+    return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+}
+
+
+static ngx_int_t
+ngx_http_upstream_mesh_reinit_request(ngx_http_request_t *r)
+{
+    ngx_int_t                       rc;
+    ngx_http_upstream_t            *u;
+    ngx_http_upstream_mesh_peer_t  *mp;
+
+    u = r->upstream;
+    mp = ngx_http_get_module_ctx(r, ngx_http_upstream_mesh_module);
+
+    rc = mp->reinit_request(r);
+
+    if (u->process_header != ngx_http_upstream_mesh_process_header) {
+        mp->process_header = u->process_header;
+        u->process_header = ngx_http_upstream_mesh_process_header;
+    }
+
+    mp->interim = !mp->http2;
+
+    return rc;
 }
 
 

@@ -71,6 +71,14 @@
 #define MESH_ALPN_TCP             "mesh-tcp"
 
 
+/*
+ * On the answer of a sidecar that could not reach its application: the
+ * address that it tried.  Never an application's.
+ */
+
+#define MESH_HEADER_UNREACHED     "mesh-unreached"
+
+
 /* identities of the system */
 
 #define MESH_SYSTEM_NAMESPACE     "ngx-mesh"
