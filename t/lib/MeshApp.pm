@@ -11,6 +11,8 @@ package MeshApp;
 #     first    speaks first: "220 NAME\r\n", then echoes
 #     grpc     mesh_grpc.py, a process of another kind; knows no options
 #     h2       nghttpd of the files in dir/www, with options => [..]
+#     raw      does what option serve, a function, does with the application
+#              and the connection
 #
 # Option tls => 'cert' makes it speak mesh TLS with that certificate of dir/ca
 # and note who called; own_tls => 'cert' is an application's TLS, which asks
@@ -27,7 +29,8 @@ use Socket qw(SOCK_STREAM IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(sleep);
 
 my %types = (http => \&serve_http, echo => \&serve_echo,
-             first => \&serve_first);
+             first => \&serve_first,
+             raw => sub { $_[0]{serve}->(@_) });
 
 
 sub new {
@@ -37,6 +40,7 @@ sub new {
     my $self = bless {
         name => $opt{name} // $address,
         dir => $opt{dir},
+        serve => $opt{serve},
         log => "$opt{dir}/app-$host-$port.log",
     }, $class;
 
@@ -139,6 +143,33 @@ sub note {
 
     open my $log, '>>', $self->{log} or die "$self->{log}: $!";
     syswrite $log, "$line\n";
+}
+
+
+# bytes in one line
+
+sub note_bytes {
+    my ($self, $bytes) = @_;
+
+    $self->note(join '', map {
+        /[\x21-\x7e ]/ && $_ ne '\\' ? $_
+        : $_ eq "\r" ? '\r' : $_ eq "\n" ? '\n' : sprintf('\x%02x', ord)
+    } split //, $bytes);
+}
+
+
+# reads until the bytes match, or to the end; what was read, or undef
+
+sub read_until {
+    my ($s, $pattern) = @_;
+    my $text = '';
+
+    while ($text !~ $pattern) {
+        $s->sysread(my $part, 65536) or return;
+        $text .= $part;
+    }
+
+    return $text;
 }
 
 

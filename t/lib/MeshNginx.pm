@@ -92,7 +92,8 @@ sub new {
 
 
 # the sidecar of pod shop/cart-1, another nginx: it gets what the first one
-# sends to that pod, and shares its CA.  Give it use_cert, state and start.
+# sends to that pod and to 10.244.2/24, and shares its CA.  Give it use_cert,
+# state and start, or let start_pair do it.
 
 sub peer {
     my ($self) = @_;
@@ -109,7 +110,7 @@ sub peer {
     make_path("$peer->{dir}/run/identity", "$peer->{dir}/run/tmp");
     symlink "$self->{dir}/ca", "$peer->{dir}/ca" or die "symlink: $!";
 
-    for ("ip6 daddr $PEER6", "ip daddr $PEER4") {
+    for ("ip6 daddr $PEER6", "ip daddr $PEER4", 'ip daddr 10.244.2.0/24') {
         must(split ' ', "nft insert rule inet mesh_test output meta skuid"
                         . " $UID $_ meta l4proto tcp redirect to :4243");
     }
@@ -367,6 +368,54 @@ END
 }
 
 
+# what this sidecar and its peer know when both play: services two:PORT have
+# the ports of a shop and two endpoints, both behind the peer
+
+sub pair {
+    my $cart = spiffe('cart');
+    my $workload = "mesh_workload shop/cart-2 { identity $cart; meshed on;"
+                 . " service_account cart; address 10.244.2.9;"
+                 . " owner deployment/cart; }\n";
+    my $services = '';
+
+    for ([80, 8080, 'http1'], [90, 9090, 'detect'], [6379, 6379, 'opaque']) {
+        my ($port, $target, $protocol) = @$_;
+
+        $services .= "mesh_service shop/two:$port {"
+                   . " address 10.96.16.2:$port; protocol $protocol;"
+                   . " endpoint $PEER4:$target workload=shop/cart-1;"
+                   . " endpoint 10.244.2.9:$target workload=shop/cart-2; }\n";
+    }
+
+    my $peer = "generation 1; complete on; trust_domain cluster.local;\n"
+             . "networks 10.0.0.0/8 fd00::/8; self shop/cart-1;\n"
+             . "mesh_workload shop/cart-1 { identity $cart; meshed on;"
+             . " service_account cart; address $PEER4; address $PEER6;"
+             . " owner deployment/cart; }\n";
+
+    return (shop(extra => $workload . $services), $peer);
+}
+
+
+# this sidecar and its peer, started; options as those of start
+
+sub start_pair {
+    my ($self, %opt) = @_;
+    my $peer = $self->peer();
+    my @states = pair();
+
+    $self->new_cert($_) for qw(web cart);
+
+    for ($self, $peer) {
+        $_->use_cert($_ == $self ? 'web' : 'cart');
+        $_->state(shift @states);
+        $_->start(%opt);
+    }
+
+    return $peer;
+}
+
+
 # the state, as text
 
 sub state {
@@ -503,8 +552,10 @@ sub stop {
 }
 
 
+# waits for new workers, and that the old ones are gone unless opt{old}
+
 sub reload {
-    my ($self) = @_;
+    my ($self, %opt) = @_;
     my @old = $self->workers();
 
     kill 'HUP', $self->{pid};
@@ -513,7 +564,8 @@ sub reload {
         my %old = map { $_ => 1 } @old;
         my @now = $self->workers();
 
-        return @now && !grep { $old{$_} } @now;
+        return (grep { !$old{$_} } @now)
+               && ($opt{old} || !grep { $old{$_} } @now);
     });
 }
 

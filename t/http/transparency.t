@@ -1,0 +1,348 @@
+use strict;
+use warnings;
+
+# What an application says in HTTP/1 and what the other one hears, byte for
+# byte, through two sidecars: raw sockets on both ends.  The rows of
+# ngx_mesh_module/TRANSPARENCY.md name the tests here.
+
+use MeshNginx;
+use Test::More;
+
+my $t = MeshNginx->new();
+my %answer;                     # by the last word of the path
+my $at = '10.244.1.9:8080';
+
+# each answer is what the application writes, bytes or a function
+
+%answer = (
+    reason => "HTTP/1.1 200 Just Fine\r\nContent-Length: 2\r\n\r\nok",
+    empty => "HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nok",
+    odd => "HTTP/1.1 999 Beyond\r\nContent-Length: 2\r\n\r\nok",
+    teapot => "HTTP/1.1 418 I'm a teapot\r\nContent-Length: 2\r\n\r\nok",
+    eof => "HTTP/1.1 200 OK\r\n\r\nuntil the end",
+    eof10 => "HTTP/1.0 200 OK\r\n\r\nuntil the end",
+    204 => "HTTP/1.1 204 No Content\r\nX-A: 1\r\n\r\n",
+    304 => "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n"
+           . "Content-Length: 77\r\n\r\n",
+    head => "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nX-A: 1\r\n\r\n",
+    headchunked => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    chunked => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+               . "5;ext=1\r\nhello\r\n1\r\n,\r\n6\r\n world\r\n0\r\n\r\n",
+    zero => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    many => "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nx-lower: 1\r\n"
+            . "X_Under.Score: v\r\nSet-Cookie: b=2\r\nX-Empty:\r\n"
+            . "Location: http://localhost:8080/there\r\nRefresh: 1\r\n"
+            . "X-Accel-Redirect: /nowhere\r\nX-Accel-Expires: 3\r\n"
+            . "X-Accel-Buffering: yes\r\nX-Accel-Limit-Rate: 1\r\n"
+            . "X-Accel-Charset: x\r\nX-Pad: 1\r\nExpires: now\r\n"
+            . "Cache-Control: no-store\r\nVary: *\r\n"
+            . "Content-Type: TEXT/x; charset=\"Y\"\r\n"
+            . "Content-Encoding: gzip\r\nAccept-Ranges: none\r\n"
+            . "Last-Modified: never\r\nWWW-Authenticate: Basic\r\n"
+            . "Content-Length: 2\r\n\r\nok",
+    dated => "HTTP/1.1 200 OK\r\nDate: today\r\nServer: mine/1\r\n"
+             . "Content-Length: 2\r\n\r\nok",
+    hop => "HTTP/1.1 200 OK\r\nConnection: X-Hop, close\r\nX-Hop: 1\r\n"
+           . "X-Far: 2\r\nx-hop: 3\r\nKeep-Alive: timeout=5\r\n"
+           . "Upgrade: h2c\r\nContent-Length: 2\r\n\r\nok",
+    426 => "HTTP/1.1 426 Upgrade Required\r\nUpgrade: foo/2\r\n"
+           . "Connection: Upgrade\r\nContent-Length: 2\r\n\r\nok",
+    big => "HTTP/1.1 200 OK\r\nX-Big: " . 'b' x 12000
+           . "\r\nContent-Length: 2\r\n\r\nok",
+    cut => sub { MeshApp::send_all($_[0], "HTTP/1.1 200 OK\r\n"
+                                   . "Content-Length: 100\r\n\r\nonly this") },
+    cutchunked => sub { MeshApp::send_all($_[0], "HTTP/1.1 200 OK\r\n"
+                        . "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n") },
+    garbage => "no such protocol\r\n\r\n",
+    early => sub { MeshApp::send_all($_[0], "HTTP/1.1 200 OK\r\n"
+                                     . "Content-Length: 5\r\n\r\nearly") },
+);
+
+my %closes = map { $_ => 1 } qw(eof eof10 cut cutchunked hop garbage);
+
+
+# reads requests, notes their bytes, answers by path
+
+sub serve {
+    my ($app, $s) = @_;
+    my $text = '';
+
+    while (1) {
+        while ($text !~ /\r\n\r\n/) {
+            $s->sysread($text, 65536, length $text) or return;
+        }
+
+        my ($head) = $text =~ /^(.*?\r\n\r\n)/s;
+        my ($name) = $head =~ m{^\S+ \S*?(\w*)(?:\?\S*)? HTTP};
+        $name //= '';
+        my $body = substr $text, length $head;
+
+        while ($head =~ /^transfer-encoding: chunked/mi
+               ? $body !~ /(?:\A|\r\n)0\r\n\r\n/
+               : $head =~ /^content-length: (\d+)/mi && length $body < $1)
+        {
+            $s->sysread($body, 65536, length $body) or last;
+        }
+
+        $app->note_bytes($head . $body);
+        $text = '';
+
+        my $answer = $answer{$name} // "HTTP/1.1 200 OK\r\n"
+                                       . "Content-Length: 2\r\n\r\nok";
+
+        ref $answer ? $answer->($s) : MeshApp::send_all($s, $answer);
+        return if $closes{$name};
+    }
+}
+
+
+my $app = $t->app('raw', $at, serve => \&serve);
+my $web = $t->app('raw', '10.244.1.9:9090', serve => \&serve);
+my $peer = $t->start_pair();
+
+
+# what comes back for these bytes; opt{socket} goes on with a connection
+
+sub say_raw {
+    my ($bytes, %opt) = @_;
+    my $s = $opt{socket} // $t->connect($opt{at} // $at);
+
+    MeshNginx::write_all($s, $bytes);
+
+    return MeshNginx::read_some($s, 1 << 20) if !$opt{keep};
+    return MeshNginx::read_response($s, $opt{method})->{head};
+}
+
+
+# what the application got last
+
+sub heard { return ($app->noted(qr/ HTTP/))[-1] }
+
+
+sub ask {
+    my ($name, %opt) = @_;
+    my $method = $opt{method} // 'GET';
+
+    return say_raw("$method /$name HTTP/1.1\r\nHost: h\r\n"
+                   . ($opt{headers} // '') . "Connection: close\r\n\r\n");
+}
+
+
+# the request's target
+
+for my $target ('/', '/?', '//', '//a//b', '/a/./b/../c', '/a%2fb%2F%20c',
+                '/x?', '/x??y', '/x?%2f&=//..', '/a;b=c/d,e', '/~_-.!*()',
+                '/%e2%82%ac?%e2', '/x#frag', '/x?a#b', '/|^`{}"<>',
+                '/' . 'long' x 5000)
+{
+    say_raw("GET $target HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    is(heard() =~ s/\\r.*//r, "GET $target HTTP/1.1",
+       'target ' . substr $target, 0, 20);
+}
+
+for my $target ('http://far.example/x//y?%2f', 'HTTP://far.example',
+                'http://far.example:81?q', 'https://far.example/')
+{
+    say_raw("GET $target HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    is(heard(), "GET $target HTTP/1.1\\r\\nHost: h\\r\\n\\r\\n",
+       "absolute target $target");
+}
+
+# methods and fields
+
+for my $method (qw(GET POST PUT PATCH DELETE OPTIONS PROPFIND M-SEARCH
+                   X_Y QUERY))
+{
+    say_raw("$method /m HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    is(heard() =~ s/ .*//r, $method, "method $method");
+}
+
+my $fields = "X-One: 1\r\nx_under: 2\r\nX.Dot: 3\r\nX-One: 4\r\n"
+           . "Cookie: a=b\r\nCookie: c=d\r\nX-Empty: \r\n"
+           . "X-Utf: \xe2\x82\xac\r\n"
+           . "Authorization: Basic eDp5\r\nProxy-Authorization: z\r\n"
+           . "X-Forwarded-For: 1.2.3.4\r\nIf-None-Match: *\r\n"
+           . "Range: bytes=0-1\r\nAccept-Encoding: br\r\n";
+
+ask('fields', headers => $fields);
+$fields =~ s/\r\n/\\r\\n/g;
+$fields =~ s/([\x80-\xff])/sprintf '\\x%02x', ord $1/ge;
+is(heard(), "GET /fields HTTP/1.1\\r\\nHost: h\\r\\n$fields\\r\\n",
+   'fields pass in order, as they are');
+
+ask('long', headers => 'X-Long: ' . 'l' x 60000 . "\r\n");
+is(length heard() =~ s/.*X-Long: (l*).*/$1/r, 60000, 'a field of 60000 bytes');
+
+# framing of the request
+
+like(say_raw("POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n"
+             . "Connection: close\r\n\r\nhello"), qr/ok$/, 'body with length');
+like(heard(), qr/Content-Length: 5\\r\\n\\r\\nhello$/, 'passes so');
+
+say_raw("POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n"
+        . "Connection: close\r\n\r\n");
+like(heard(), qr/Content-Length: 0\\r\\n/, 'so does an empty one');
+
+say_raw("POST /b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+unlike(heard(), qr/Content-Length|Transfer-Encoding/i, 'none stays none');
+
+my $s = $t->connect($at);
+MeshNginx::write_all($s, "POST /b HTTP/1.1\r\nHost: h\r\n"
+                     . "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+select undef, undef, undef, 0.1;
+like(say_raw("6\r\n world\r\n0\r\n\r\n", socket => $s, keep => 1), qr/200/,
+     'a chunked body in pieces');
+like(heard(), qr/Transfer-Encoding: chunked\\r\\n\\r\\n(.*)$/,
+     'stays chunked');
+is(heard() =~ s/.*?\\r\\n\\r\\n//r =~ s/\w+\\r\\n((?:hello| world))\\r\\n/$1/gr
+   =~ s/0\\r\\n\\r\\n$//r, 'hello world', 'with all of it');
+
+# hop by hop
+
+ask('hop', headers => "Connection: X-Hop, keep-alive\r\nX-Hop: 1\r\n"
+                      . "X-Far: 2\r\nKeep-Alive: timeout=5\r\n"
+                      . "Connection: x-other\r\nX-Other: 3\r\nx-hop: 4\r\n"
+                      . "TE: deflate\r\n");
+is(heard(), 'GET /hop HTTP/1.1\r\nHost: h\r\nX-Far: 2\r\n\r\n',
+   'what Connection names is taken out of a request');
+
+ask('te', headers => "TE: deflate, trailers;q=0.5\r\n"
+                     . "Connection: TE, host, content-length\r\n");
+is(heard(), 'GET /te HTTP/1.1\r\nHost: h\r\nConnection: te\r\n'
+            . 'TE: trailers\r\n\r\n', 'TE: trailers is asked for again');
+
+my $r = ask('hop');
+like($r, qr/\r\nX-Far: 2\r\n/, 'a field of the response passes');
+unlike($r, qr/X-Hop|Keep-Alive|Upgrade|timeout/i,
+       'those that its Connection names do not');
+like(ask('426'), qr/\r\nUpgrade: foo\/2\r\n/, 'but Upgrade of a 426 does');
+
+# HTTP/1.0
+
+$r = say_raw("GET /old HTTP/1.0\r\n\r\n");
+is(heard(), 'GET /old HTTP/1.0\r\n\r\n', 'HTTP/1.0 without Host passes so');
+like($r, qr{^HTTP/1\.1 200 OK\r\n.*Connection: close\r\n.*\r\nok$}s,
+     'and is closed after its answer');
+
+$r = say_raw("GET /chunked HTTP/1.0\r\nHost: h\r\n\r\n");
+like($r, qr/\r\n\r\nhello, world$/, 'it gets no chunks');
+unlike($r, qr/Transfer-Encoding/i, 'nor is told of any');
+
+$s = $t->connect($at);
+like(say_raw("GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+             socket => $s, keep => 1), qr/Connection: keep-alive/i,
+     'it may keep its connection');
+like(say_raw("GET /b HTTP/1.0\r\n\r\n", socket => $s), qr/ok$/,
+     'and use it again');
+
+like(say_raw("POST /b HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc"), qr/ok$/,
+     'a body of HTTP/1.0');
+like(heard(), qr{ HTTP/1\.0\\r\\n.*abc$}, 'passes');
+
+# the response
+
+for (['reason', 'HTTP/1.1 200 Just Fine'], ['empty', 'HTTP/1.1 200 '],
+     ['odd', 'HTTP/1.1 999 Beyond'], ['teapot', "HTTP/1.1 418 I'm a teapot"])
+{
+    my ($name, $line) = @$_;
+
+    is(ask($name) =~ s/\r\n.*//sr, $line, "status line $name");
+}
+
+is(ask($_) =~ s/.*?\r\n\r\n//sr, "d\r\nuntil the end\r\n0\r\n\r\n",
+   "a body that ends with the connection: $_") for qw(eof eof10);
+is(ask('chunked') =~ s/.*?\r\n\r\n//sr
+   =~ s/\w+\r\n(.*?)\r\n/$1/gsr, 'hello, world', 'a chunked body');
+like(ask('zero'), qr/Content-Length: 0\r\n.*\r\n\r\n$/s, 'an empty body');
+
+$r = ask('204');
+like($r, qr/^HTTP\/1\.1 204 No Content\r\n.*X-A: 1\r\n\r\n$/s,
+     'a 204 passes');
+unlike($r, qr/Content-Length|Transfer-Encoding/i, 'without a length');
+like(ask('304'), qr/^HTTP\/1\.1 304 .*Content-Length: 77\r\n.*\r\n\r\n$/s,
+     '304 keeps its length');
+
+$s = $t->connect($at);
+
+for my $name (qw(204 304 head headchunked reason)) {
+    my $method = $name =~ /^head/ ? 'HEAD' : 'GET';
+
+    $r = say_raw("$method /$name HTTP/1.1\r\nHost: h\r\n\r\n", socket => $s,
+                 keep => 1, method => $method);
+    like($r, qr/^HTTP/, "$method $name on a kept connection");
+    like($r, qr/Content-Length: 12345/, 'HEAD keeps the length')
+        if $name eq 'head';
+}
+
+$r = ask('many');
+
+for my $line (split /\r\n/, $answer{many} =~ s/\r\n\r\n.*//sr) {
+    $line =~ s/:$/: /;
+    ok(index($r, "\r\n$line\r\n") > 0 || $line =~ /^HTTP/, "field $line");
+}
+
+like($r, qr/a=1.*b=2/s, 'equal names stay in order');
+unlike($r, qr/^(?:Server|Date):/mi, 'no Server or Date is added');
+like(ask('dated'), qr/\r\nDate: today\r\n/, "Date is the application's");
+like(ask('dated'), qr/\r\nServer: mine\/1\r\n/s, 'so is Server');
+like(ask('big'), qr/X-Big: b{12000}\r\n/, 'a field of 12000 bytes');
+
+# what breaks off
+
+$r = ask('cut');
+like($r, qr/Content-Length: 100\r\n.*\r\n\r\nonly this$/s,
+     'a body that is cut stays shorter than its length');
+unlike(ask('cutchunked'), qr/\r\n0\r\n\r\n$/,
+       'a chunked one that is cut has no last chunk');
+
+# pipelining
+
+is(() = say_raw("GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+                . "GET /teapot HTTP/1.1\r\nHost: h\r\n\r\n"
+                . "GET /c HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+           =~ m{HTTP/1\.1 (?:200|418)}g, 3, 'three requests in one segment');
+
+# an answer before the body is there, and more of the body after it
+
+$s = $t->connect($at);
+MeshNginx::write_all($s, "POST /early HTTP/1.1\r\nHost: h\r\n"
+                     . "Content-Length: 4\r\n\r\n");
+MeshNginx::write_all($s, 'body');
+like(MeshNginx::read_response($s)->{body}, qr/early/, 'an early answer');
+
+# what HTTP/1 of nginx refuses passes raw when it comes first
+
+my $before = $web->noted;
+my $at_any = '10.96.14.7:90';
+
+for my $line ('CONNECT far.example:443 HTTP/1.1', 'OPTIONS * HTTP/1.1',
+              'TRACE / HTTP/1.1', 'get / HTTP/1.1', 'GET /')
+{
+    $s = $t->connect($at_any);
+    MeshNginx::write_all($s, "$line\r\nHost: h\r\nX:y\r\n\r\n");
+    ok($t->wait_for($line, sub {
+        return $web->noted(qr{^\Q$line\E\\r\\nHost: h\\r\\nX:y\\r});
+    }), "raw: $line") if $line =~ /HTTP/;
+    close $s;
+}
+
+# and is told apart later
+
+for (['OPTIONS * HTTP/1.1', 400], ['TRACE / HTTP/1.1', 405],
+     ['CONNECT h:1 HTTP/1.1', '40[05]'], ["GET /%zz HTTP/1.1", 400],
+     ["GET /../.. HTTP/1.1", 400])
+{
+    my ($line, $status) = @$_;
+
+    $r = say_raw("$line\r\nHost: h\r\nConnection: close\r\n\r\n",
+                 socket => do {
+                     my $kept = $t->connect($at);
+                     say_raw("GET /a HTTP/1.1\r\nHost: h\r\n\r\n",
+                             socket => $kept, keep => 1);
+                     $kept;
+                 });
+    like($r, qr/^HTTP\/1\.1 $status .*\r\nmesh-error: /s,
+         "later on a connection: $line is $status");
+}
+
+done_testing();
