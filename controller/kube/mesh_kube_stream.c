@@ -74,6 +74,8 @@ struct mesh_kube_stream_s {
 
 static const char *mesh_kube_stream_byte(mesh_kube_stream_t *s,
     const char *p, mesh_err_t *err);
+static const char *mesh_kube_stream_token(mesh_kube_stream_t *s,
+    const char *p, mesh_err_t *err);
 static const char *mesh_kube_stream_value(mesh_kube_stream_t *s,
     const char *p, mesh_err_t *err);
 static int mesh_kube_stream_item_begins(mesh_kube_stream_t *s, const char *p,
@@ -204,7 +206,7 @@ mesh_kube_stream_end(mesh_kube_stream_t *s, json_t **envelope,
 }
 
 
-/* one byte outside of a string's text; returns where to go on, or NULL */
+/* one byte that is no plain text of a string; where to go on, or NULL */
 
 static const char *
 mesh_kube_stream_byte(mesh_kube_stream_t *s, const char *p, mesh_err_t *err)
@@ -213,46 +215,10 @@ mesh_kube_stream_byte(mesh_kube_stream_t *s, const char *p, mesh_err_t *err)
 
     c = *p;
 
-    switch (s->state) {
-
-    case MESH_KUBE_STRING:                 /* at '"', '\' or a control */
-
-        if (c == '"') {
-            if (!s->is_key) {
-                return mesh_kube_stream_value_end(s, p + 1, err) == MESH_OK
-                       ? p + 1 : NULL;
-            }
-
-            s->state = MESH_KUBE_COLON;
-            return p + 1;
-        }
-
-        if (c == '\\') {
-            mesh_kube_stream_key_add(s, p, 1);
-            s->state = MESH_KUBE_ESCAPE;
-            return p + 1;
-        }
-
-        (void) mesh_kube_stream_unexpected(s, c, err);
-        return NULL;
-
-    case MESH_KUBE_ESCAPE:
-        mesh_kube_stream_key_add(s, p, 1);
-        s->state = MESH_KUBE_STRING;
-        return p + 1;
-
-    case MESH_KUBE_WORD:
-
-        if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '+'
-            || (c >= 'A' && c <= 'Z') || c == '-' || c == '.')
-        {
-            return p + 1;
-        }
-
-        return mesh_kube_stream_value_end(s, p, err) == MESH_OK ? p : NULL;
-
-    default:
-        break;
+    if (s->state == MESH_KUBE_STRING || s->state == MESH_KUBE_ESCAPE
+        || s->state == MESH_KUBE_WORD)
+    {
+        return mesh_kube_stream_token(s, p, err);
     }
 
     if (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
@@ -314,6 +280,53 @@ mesh_kube_stream_byte(mesh_kube_stream_t *s, const char *p, mesh_err_t *err)
     (void) mesh_kube_stream_unexpected(s, c, err);
 
     return NULL;
+}
+
+
+/* what ends a string, is escaped in it, or belongs to a word */
+
+static const char *
+mesh_kube_stream_token(mesh_kube_stream_t *s, const char *p, mesh_err_t *err)
+{
+    char  c;
+
+    c = *p;
+
+    if (s->state == MESH_KUBE_ESCAPE) {
+        mesh_kube_stream_key_add(s, p, 1);
+        s->state = MESH_KUBE_STRING;
+        return p + 1;
+    }
+
+    if (s->state == MESH_KUBE_WORD) {
+
+        if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '+'
+            || (c >= 'A' && c <= 'Z') || c == '-' || c == '.')
+        {
+            return p + 1;
+        }
+
+        return mesh_kube_stream_value_end(s, p, err) == MESH_OK ? p : NULL;
+    }
+
+    if (c == '\\') {
+        mesh_kube_stream_key_add(s, p, 1);
+        s->state = MESH_KUBE_ESCAPE;
+        return p + 1;
+    }
+
+    if (c != '"') {
+        (void) mesh_kube_stream_unexpected(s, c, err);
+        return NULL;
+    }
+
+    if (s->is_key) {
+        s->state = MESH_KUBE_COLON;
+        return p + 1;
+    }
+
+    return mesh_kube_stream_value_end(s, p + 1, err) == MESH_OK ? p + 1
+                                                                 : NULL;
 }
 
 

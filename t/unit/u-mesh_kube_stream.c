@@ -164,7 +164,7 @@ cut_everywhere(const char *name, int watch)
 
     /* every byte of a short one, some of a long one, and one by one */
 
-    for (cut = 0; cut <= len; cut += len > 6000 ? 61 : 1) {
+    for (cut = 0; cut <= len; cut += len > 6000 ? 151 : 1) {
         read_cut(&seen, &conf, text, len, cut == len ? SIZE_MAX : cut);
 
         if (!UNIT_OK(json_equal(seen.items, want))
