@@ -5,6 +5,7 @@ use warnings;
 # cancellations; what is counted.
 
 use MeshNginx;
+use IPC::Open2;
 use JSON::PP;
 use Test::More;
 
@@ -24,23 +25,156 @@ $peer->start(cert => 'cart');
 $t->start();
 
 
-# runs mesh_grpc.py and takes apart what it prints
+# calls are made by one mesh_grpc.py, which prints what came of each
+
+my @grpc = ('/usr/bin/python3', "$root/t/lib/mesh_grpc.py");
+
+open2(my $from_caller, my $to_caller, @grpc, 'talk');
 
 sub grpc {
-    my @command = ('/usr/bin/python3', "$root/t/lib/mesh_grpc.py", @_);
+    print $to_caller "@_\n";
 
-    return decode_json(MeshNginx::must(@command));
+    return decode_json(scalar <$from_caller>);
 }
 
 
+my $cart_id = MeshNginx::spiffe('cart');
+my $web_id = MeshNginx::spiffe('web');
+my %out = (direction => 'outbound', dst_service => 'cart', tls => 'true',
+           server_id => $cart_id);
+my %in = (direction => 'inbound', tls => 'true', client_id => $web_id);
+
+
+# both sidecars count n responses with these labels, and no request more
+
+sub counted {
+    my ($what, $n, %labels) = @_;
+
+    for (['outbound', $t, \%out], ['inbound', $peer, \%in]) {
+        my ($side, $nginx, $own) = @$_;
+        my %all = (%$own, %labels);
+
+        $nginx->wait_for($what, sub {
+            return $nginx->metric('response_total', %all) >= $n;
+        });
+
+        is($nginx->metric('response_total', %all), $n, "$side: $what: $n");
+        is($nginx->metric('request_total'),
+           $nginx->metric('response_total'), 'as many requests in all');
+    }
+}
+
+
+# shapes
+
 for my $shape (qw(unary server client bidi)) {
-    my $r = grpc('call', '10.96.14.7:90', $shape, '--seed', 7, '--sent', 300,
+    my $r = grpc('10.96.14.7:90', $shape, '--seed', 7, '--sent', 300,
                  '--size', 4000, '--count', 3,
                  '--metadata', "x-note=$shape");
 
     is($r->{code}, 0, "$shape: OK") or diag explain $r;
     is($r->{got}, $shape =~ /unary|client/ ? 1 : 3, 'with all answers');
     is($r->{trailers}{'x-trailer'}, 7, 'and trailers');
+}
+
+counted('OK', 4, grpc_status => 0, status_code => 200,
+        classification => 'success');
+
+is(scalar $cart->noted(qr/ deadline$/), 4, 'deadlines are passed on');
+is(scalar $cart->noted(qr/^metadata user-agent: grpc-python-asyncio/), 4,
+   'so is metadata');
+
+# messages of any size
+
+for my $shape (qw(unary server client bidi)) {
+    my $r = grpc('10.96.14.7:90', $shape, '--sent', 5_000_000,
+                 '--size', 6_000_000, '--count', 2);
+
+    is($r->{code}, 0, "$shape: large messages") or diag explain $r;
+
+    $r = grpc('10.96.14.7:90', $shape);
+    is($r->{code}, 0, "$shape: empty messages") or diag explain $r;
+}
+
+counted('OK', 12, grpc_status => 0, classification => 'success');
+
+# statuses: in the header block, in trailers
+
+for my $status (1 .. 16) {
+    my $r = grpc('10.96.14.7:90', 'unary', '--status', $status);
+
+    is("$r->{code} $r->{details}", "$status asked for $status",
+       "status $status alone") or diag explain $r;
+
+    $r = grpc('10.96.14.7:90', 'server', '--status', $status,
+              '--count', 2);
+    is("$r->{code} $r->{got}", "$status 2", 'and after messages')
+        or diag explain $r;
+
+    counted("status $status", 2, grpc_status => $status, status_code => 200,
+            classification => scalar(grep { $_ == $status }
+                                     2, 4, 7, 13, 14, 15)
+                              ? 'failure' : 'success');
+}
+
+# the caller does not wait
+
+my $r = grpc('10.96.14.7:90', 'unary', '--timeout', 0.3,
+             '--metadata', 'x-sleep=20');
+
+is($r->{code}, 4, 'a deadline is kept');
+cmp_ok($r->{seconds}, '<', 5, 'at once');
+ok($t->wait_for('cancelled', sub { $cart->noted(qr/^unary cancelled/) }),
+   'the application hears of it');
+counted('cancelled', 1, grpc_status => 1, status_code => 499,
+        classification => 'failure');
+
+grpc('10.96.14.7:90', 'server', '--count', 100000, '--size', 1000,
+     '--cancel');
+counted('cancelled in the middle', 3, grpc_status => 1, status_code => 200);
+
+# answers of the mesh
+
+for (['10.96.14.9:80', 14, 'no-endpoints', 'the service has no ready'
+      . ' endpoint', dst_service => 'empty'],
+     ['10.96.14.8:90', 14, 'connect-failed', 'no endpoint accepted the'
+      . ' connection', dst_service => 'old'])
+{
+    my ($address, $status, $code, $sentence, %labels) = @$_;
+
+    for my $shape (qw(unary bidi)) {
+        $r = grpc($address, $shape);
+
+        is($r->{code}, $status, "$code: the status, $shape");
+        is($r->{details}, $sentence, 'and the sentence');
+        is($r->{trailers}{'mesh-error'}, "$code; $sentence", 'and the code');
+    }
+
+    is($t->metric('response_total', %labels, status_code => 200,
+                  grpc_status => $status, error => $code,
+                  classification => 'failure'), 2, 'counted by its code');
+}
+
+$peer->stop();
+
+$r = grpc('10.96.14.7:90', 'unary');
+is($r->{code}, 14, 'without the other sidecar: UNAVAILABLE');
+
+# a mixture, many at a time
+
+$peer->start(cert => 'cart');
+$r = decode_json(MeshNginx::must(@grpc, qw(load 10.96.14.7:90 --calls 1000
+                                           --connections 4 --streams 16
+                                           --large 2)));
+
+is($r->{right}, 1000, 'all calls of a mixture are right')
+    or diag explain $r->{wrong};
+
+for my $nginx ($t, $peer) {
+    my @errors = grep { /\[(?:alert|crit|emerg)\]|unknown stream/ }
+                 split /^/, $nginx->error_log();
+
+    is("@errors", '', 'the log has no alert and no unknown stream');
 }
 
 done_testing();

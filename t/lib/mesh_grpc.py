@@ -3,6 +3,7 @@
     mesh_grpc.py serve ADDRESS LOG       a server; notes one line a call
     mesh_grpc.py call ADDRESS SHAPE ...  one call, printed as JSON
     mesh_grpc.py load ADDRESS ...        many, mixed; sums printed as JSON
+    mesh_grpc.py talk                    reads lines of what follows "call"
 
 Shapes are unary, server, client, bidi and their metadata say what is asked:
 x-seed and x-size for the bytes of each message (see payload()), x-count for
@@ -344,9 +345,18 @@ async def load(args):
                       "seconds": time.monotonic() - began}))
 
 
-def main():
+async def talk(args):
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        await one(parse(["call", *line.split()]))
+        sys.stdout.flush()
+
+
+def parse(words):
     parser = argparse.ArgumentParser()
     verbs = parser.add_subparsers(dest="verb", required=True)
+
+    verbs.add_parser("talk")
 
     verb = verbs.add_parser("serve")
     verb.add_argument("address")
@@ -372,9 +382,14 @@ def main():
     verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--timeout", type=float, default=120)
 
-    args = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main():
+    args = parse(sys.argv[1:])
     os.environ.pop("http_proxy", None)
-    asyncio.run({"serve": serve, "call": one, "load": load}[args.verb](args))
+    asyncio.run({"serve": serve, "call": one, "load": load,
+                 "talk": talk}[args.verb](args))
 
 
 if __name__ == "__main__":
