@@ -219,11 +219,7 @@ mesh_lease_got(mesh_lease_t *lease, const mesh_lease_record_t *record,
         lease->leader = 0;
     }
 
-    /* ours, nobody's, or for long enough not renewed */
-
-    if (ours || record->holder[0] == '\0'
-        || now_ms >= mesh_lease_over_ms(lease))
-    {
+    if (ours || record->holder[0] == '\0') {
         mesh_lease_task(lease, MESH_LEASE_UPDATE, now_ms);
         return;
     }

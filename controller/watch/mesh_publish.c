@@ -197,6 +197,40 @@ mesh_publish_stop(mesh_publish_t *p)
     p->state = MESH_PUBLISH_IDLE;
     p->session++;
     p->inflight = 0;
+    p->since_ms = 0;
+}
+
+
+/* of changes that overlap, the oldest; without a writer nothing is due */
+
+void
+mesh_publish_since(mesh_publish_t *p, uint64_t ms)
+{
+    if (p->state == MESH_PUBLISH_LIVE && p->since_ms == 0
+        && (p->queued || p->inflight))
+    {
+        p->since_ms = ms;
+    }
+}
+
+
+void
+mesh_publish_state(const mesh_publish_t *p, mesh_publish_state_t *state)
+{
+    memset(state, 0, sizeof(mesh_publish_state_t));
+
+    state->documents = p->docs.n;
+    state->queued = p->queued;
+    state->inflight = p->inflight;
+    state->writes = p->writes;
+    state->refusals = p->refusals;
+    state->lag_ms = p->lag_ms;
+    memcpy(state->lags, p->lags, sizeof(state->lags));
+
+    if (p->state == MESH_PUBLISH_LIVE && p->claimed) {
+        state->epoch = p->epoch;
+        state->synced = p->synced;
+    }
 }
 
 
@@ -306,6 +340,9 @@ mesh_publish_again(mesh_publish_t *p, const char *reason)
 {
     mesh_log(MESH_LOG_WARN, 0, "%s, looking again who holds the mesh",
              reason);
+
+    p->refusals++;
+    p->since_ms = 0;
 
     /* the timer begins, at most a second later: no storm */
 

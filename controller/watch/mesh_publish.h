@@ -67,5 +67,30 @@ void mesh_publish_stop(mesh_publish_t *publish);
 /* epochs from now on are at least that: the Lease's transitions */
 void mesh_publish_epoch_min(mesh_publish_t *publish, uint64_t epoch);
 
+/* what has been put just now is due to events since then, monotonic ms */
+void mesh_publish_since(mesh_publish_t *publish, uint64_t ms);
+
+
+/* upper bounds of the lag's buckets, ms; the last one has none */
+
+#define MESH_PUBLISH_LAGS         9
+#define MESH_PUBLISH_LAG_MS       { 10, 25, 50, 100, 250, 500, 1000, 10000 }
+
+
+typedef struct {
+    size_t              documents;       /* tombstones included */
+    size_t              queued;          /* to be written */
+    size_t              inflight;        /* written, not yet confirmed */
+    uint64_t            writes;          /* confirmed */
+    uint64_t            refusals;        /* sessions that ended */
+    uint64_t            epoch;           /* in force and ours, or 0 */
+    int                 synced;          /* all of it is written */
+    uint64_t            lag_ms;          /* sum, event to confirmation */
+    uint64_t            lags[MESH_PUBLISH_LAGS];
+} mesh_publish_state_t;
+
+void mesh_publish_state(const mesh_publish_t *publish,
+    mesh_publish_state_t *state);
+
 
 #endif /* _MESH_PUBLISH_H_INCLUDED_ */

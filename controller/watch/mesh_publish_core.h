@@ -88,6 +88,13 @@ struct mesh_publish_s {
     char                        *synced_value;
     uint64_t                     began_ms;   /* the fill, monotonic */
 
+    size_t                       queued;     /* in queue */
+    uint64_t                     writes;
+    uint64_t                     refusals;
+    uint64_t                     since_ms;   /* of what is not confirmed */
+    uint64_t                     lag_ms;
+    uint64_t                     lags[MESH_PUBLISH_LAGS];
+
     mesh_map_t                   docs;       /* key -> doc */
     struct mesh_publish_queue_s  queue;
     size_t                       inflight;

@@ -32,6 +32,7 @@ static int mesh_publish_call(mesh_publish_t *p, const char *key,
     char **copy, mesh_publish_reply_pt reply);
 static void mesh_publish_on_write(mesh_publish_t *p, char *text,
     const redisReply *reply);
+static void mesh_publish_lag(mesh_publish_t *p);
 static void mesh_publish_sync(mesh_publish_t *p);
 static void mesh_publish_on_sync(mesh_publish_t *p, char *text,
     const redisReply *reply);
@@ -100,6 +101,7 @@ mesh_publish_enqueue(mesh_publish_t *p, mesh_publish_doc_t *doc)
 
     if (!doc->queued && p->state == MESH_PUBLISH_LIVE) {
         doc->queued = 1;
+        p->queued++;
         TAILQ_INSERT_TAIL(&p->queue, doc, in_queue);
     }
 }
@@ -180,6 +182,7 @@ mesh_publish_pump(mesh_publish_t *p)
 
         TAILQ_REMOVE(&p->queue, doc, in_queue);
         doc->queued = 0;
+        p->queued--;
 
         if (mesh_publish_write(p, doc) != MESH_OK) {
             return;
@@ -288,6 +291,7 @@ mesh_publish_on_write(mesh_publish_t *p, char *text, const redisReply *reply)
     }
 
     p->inflight--;
+    p->writes++;
 
     generation = strtoull(text, &key, 10);
     doc = mesh_map_get(&p->docs, key + 1);
@@ -297,6 +301,36 @@ mesh_publish_on_write(mesh_publish_t *p, char *text, const redisReply *reply)
     }
 
     mesh_publish_pump(p);
+
+    if (p->inflight == 0 && p->queued == 0) {
+        mesh_publish_lag(p);
+    }
+}
+
+
+/* all that was put is confirmed: how old was the oldest of its events? */
+
+static void
+mesh_publish_lag(mesh_publish_t *p)
+{
+    static const uint64_t  bounds[] = MESH_PUBLISH_LAG_MS;
+
+    size_t    i;
+    uint64_t  ms;
+
+    if (p->since_ms == 0) {
+        return;
+    }
+
+    ms = mesh_publish_now_ms() - p->since_ms;
+
+    for (i = 0; i < mesh_nelts(bounds) && ms > bounds[i]; i++) {
+        /* void */
+    }
+
+    p->lags[i]++;
+    p->lag_ms += ms;
+    p->since_ms = 0;
 }
 
 

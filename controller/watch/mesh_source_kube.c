@@ -101,6 +101,7 @@ struct mesh_source_kube_s {
     void                         *data;
     struct event                 *timer;
     uint64_t                      settled_ms;
+    uint64_t                      since_ms;   /* of the oldest news */
     int                           pending;
     int                           complete;   /* all have been listed */
     uint64_t                      bad;
@@ -192,6 +193,13 @@ mesh_source_kube_state(const mesh_source_kube_t *kube, size_t i,
     mesh_kube_informer_state(kube->follow[i].informer, state);
 
     return kube->follow[i].resource->what;
+}
+
+
+uint64_t
+mesh_source_kube_since(const mesh_source_kube_t *kube)
+{
+    return kube->since_ms;
 }
 
 
@@ -295,9 +303,11 @@ mesh_source_kube_later(mesh_source_kube_t *kube)
         return;
     }
 
-    kube->pending = 1;
-
     now = mesh_source_kube_now_ms();
+
+    kube->pending = 1;
+    kube->since_ms = now;
+
     at = kube->settled_ms + MESH_SOURCE_KUBE_SETTLE_MS;
 
     tv.tv_sec = 0;

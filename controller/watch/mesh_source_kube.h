@@ -41,6 +41,9 @@ void mesh_source_kube_free(mesh_source_kube_t *kube);
 const char *mesh_source_kube_state(const mesh_source_kube_t *kube, size_t i,
     mesh_kube_informer_state_t *state);
 
+/* while settled is called: since when there has been news, monotonic ms */
+uint64_t mesh_source_kube_since(const mesh_source_kube_t *kube);
+
 /* objects that were refused, so far */
 uint64_t mesh_source_kube_bad(const mesh_source_kube_t *kube);
 

@@ -21,6 +21,7 @@
 #include <mesh_publish.h>
 #include <mesh_source_dir.h>
 #include <mesh_source_kube.h>
+#include <mesh_watch_admin.h>
 #include <mesh_watch_role.h>
 
 #include <mesh_identity.h>
@@ -37,6 +38,7 @@ typedef struct {
     const char          *kubeconfig;
     const char          *context;
     const char          *lease;
+    const char          *admin;
     int                  in_cluster;
     int64_t              list_limit;
     int64_t              watch_timeout;
@@ -63,6 +65,7 @@ typedef struct {
     mesh_kube_client_t  *client;
     mesh_source_kube_t  *kube;
     mesh_kube_leader_t  *leader;             /* NULL: nobody else writes */
+    mesh_watch_admin_t  *admin;
     mesh_publish_t      *publish;
     mesh_leaf_t         *leaf;
     char                *id;
@@ -81,6 +84,7 @@ static int mesh_watch_start(mesh_watch_t *watch, mesh_err_t *err);
 static int mesh_watch_start_publish(mesh_watch_t *watch, mesh_err_t *err);
 static int mesh_watch_start_dir(mesh_watch_t *watch, mesh_err_t *err);
 static int mesh_watch_start_kube(mesh_watch_t *watch, mesh_err_t *err);
+static int mesh_watch_start_admin(mesh_watch_t *watch, mesh_err_t *err);
 static void mesh_watch_write(mesh_watch_t *watch);
 static void mesh_watch_stop(mesh_watch_t *watch);
 static void mesh_watch_on_put(void *data, mesh_object_t *object);
@@ -164,6 +168,10 @@ static const mesh_opt_t  mesh_watch_opts[] = {
     { "tombstone-ttl", "SECONDS", MESH_OPT_NUMBER, 0,
       offsetof(mesh_watch_conf_t, tombstone_ttl), "3600", 10, 604800,
       "how long Redis tells that a document is gone" },
+
+    { "admin", "ADDR:PORT", MESH_OPT_STRING, 0,
+      offsetof(mesh_watch_conf_t, admin), NULL, 0, 0,
+      "where to serve /live, /ready and /metrics" },
 
     { "log-level", MESH_LOG_LEVELS, MESH_OPT_CHOICE, 0,
       offsetof(mesh_watch_conf_t, log_level), "notice", 0, 0,
@@ -344,7 +352,7 @@ mesh_watch_start(mesh_watch_t *watch, mesh_err_t *err)
 
     rc = watch->conf.source ? mesh_watch_start_dir(watch, err)
                             : mesh_watch_start_kube(watch, err);
-    if (rc != MESH_OK) {
+    if (rc != MESH_OK || mesh_watch_start_admin(watch, err) != MESH_OK) {
         return MESH_ERROR;
     }
 
@@ -448,9 +456,34 @@ mesh_watch_start_kube(mesh_watch_t *watch, mesh_err_t *err)
 }
 
 
+static int
+mesh_watch_start_admin(mesh_watch_t *watch, mesh_err_t *err)
+{
+    mesh_watch_parts_t  parts;
+
+    if (watch->conf.admin == NULL) {
+        return MESH_OK;
+    }
+
+    parts.index = watch->index;
+    parts.publish = watch->publish;
+    parts.client = watch->client;
+    parts.kube = watch->kube;
+    parts.leader = watch->leader;
+    parts.filled = &watch->filled;
+
+    watch->admin = mesh_watch_admin_new(watch->base, watch->conf.admin,
+                                        &parts, err);
+
+    return watch->admin ? MESH_OK : MESH_ERROR;
+}
+
+
 static void
 mesh_watch_stop(mesh_watch_t *watch)
 {
+    mesh_watch_admin_free(watch->admin);
+
     if (watch->leaf) {
         mesh_leaf_free(watch->leaf);
     }
@@ -512,6 +545,11 @@ mesh_watch_on_settled(void *data)
     mesh_watch_t  *watch = data;
 
     (void) mesh_index_update(watch->index, mesh_watch_on_document, watch);
+
+    if (watch->kube) {
+        mesh_publish_since(watch->publish,
+                           mesh_source_kube_since(watch->kube));
+    }
 
     if (!watch->filled) {
         watch->filled = 1;

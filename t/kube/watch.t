@@ -6,8 +6,11 @@
 
 import json
 import os
+import re
 import sys
 import time
+import urllib.error
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 
@@ -205,6 +208,62 @@ def bad_objects(tap):
         tap.equal(world.true(), "", "bad: good again")
 
 
+def metrics(text):
+    """{name and labels: number}, and what is no metric."""
+    found, wrong, typed = {}, [], set()
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            typed.add(line.split()[2])
+        elif not line.startswith("# HELP "):
+            name, number = line.rsplit(" ", 1)
+            base = name.split("{")[0]
+            for end in ("_bucket", "_sum", "_count"):
+                if base.endswith(end) and base[:-len(end)] in typed:
+                    base = base[:-len(end)]
+            if base not in typed or name in found:
+                wrong.append(line)
+            found[name] = float(number)
+    return found, wrong
+
+
+def admin(tap):
+    with KubeWorld() as world:
+        def get(path):
+            try:
+                with urllib.request.urlopen(
+                        f"http://127.0.0.1:{port}/{path}", timeout=5) as r:
+                    return r.status, r.read().decode()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+
+        world.api.put(*shop())
+        world.api.faults.missing.add("/api/v1/pods")
+        world.start_watch("watch", "--admin=127.0.0.1:0")
+        until(lambda: "admin on" in world.log())
+        port = re.search(r"admin on \S+, port (\d+)", world.log()).group(1)
+        tap.equal(get("live"), (200, "live\n"), "admin: /live")
+        tap.equal(get("ready"), (503, "not all objects have been read\n"),
+                  "admin: /ready says what is missing")
+        world.api.faults.missing.clear()
+        until(world.synced)
+        tap.ok(until(lambda: get("ready")[0] == 200), "admin: /ready")
+        world.api.put(pod("cart-2", "10.244.0.6", app="cart"))
+        world.true()
+        found, wrong = metrics(get("metrics")[1])
+        tap.equal(wrong, [], "admin: /metrics has types, and each once")
+        want = {"mesh_watch_leader": 1, "mesh_watch_epoch": 1,
+                "mesh_watch_synced": 1, "mesh_watch_queue_documents": 0,
+                "mesh_watch_documents": len(world.documents()),
+                'mesh_kube_objects{resource="pods"}': 2,
+                'mesh_kube_watching{resource="pods"}': 1,
+                'mesh_kube_lists_total{resource="pods"}': 1,
+                'mesh_kube_events_total{resource="pods"}': 1,
+                "mesh_watch_publish_lag_seconds_count": 1}
+        tap.equal({name: found.get(name) for name in want}, want,
+                  "admin: and what happened")
+        tap.equal(get("other")[0], 404, "admin: nothing else")
+
+
 def bursts(tap):
     """A document is written ten times a second at most."""
     with KubeWorld() as world:
@@ -253,4 +312,4 @@ def latency(tap):
 
 
 sys.exit(Tap().run([fill, changes, away, silent, missing, refusals, garbage,
-                    bad_objects, bursts, latency]))
+                    bad_objects, admin, bursts, latency]))

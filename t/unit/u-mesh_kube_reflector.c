@@ -108,6 +108,7 @@ lists_in_pages_then_watches(void)
 
     mesh_kube_reflector_event(&r, "11", 0);
     mesh_kube_reflector_event(&r, "9", 0);
+    UNIT_STR(r.version, "11");
     mesh_kube_reflector_event(&r, "15", 1);
     mesh_kube_reflector_event(&r, "", 0);
     watch_ended(&r, 200, 0, 4);
