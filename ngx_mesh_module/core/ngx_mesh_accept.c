@@ -230,8 +230,12 @@ ngx_mesh_accept_original_dst(ngx_mesh_accepted_t *a)
         return NGX_ERROR;
     }
 
+    /* the kernel leaves len as it was, which is more than an address has */
+
     a->conn.dst_sockaddr = &a->dst.sockaddr;
-    a->conn.dst_socklen = len;
+    a->conn.dst_socklen = (a->dst.sockaddr.sa_family == AF_INET6)
+                          ? sizeof(struct sockaddr_in6)
+                          : sizeof(struct sockaddr_in);
 
     a->conn.dst_text.data = ngx_pnalloc(c->pool, NGX_SOCKADDR_STRLEN);
     if (a->conn.dst_text.data == NULL) {
