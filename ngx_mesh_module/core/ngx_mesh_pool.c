@@ -24,6 +24,7 @@ typedef struct {
     ngx_queue_t               age;       /* of all, newest first */
     ngx_connection_t         *connection;
     uint32_t                  hash;
+    ngx_uint_t                buffered;  /* its TLS buffer was not freed */
     ngx_msec_t                parked_ms;
     ngx_str_t                 identity;
     uint64_t                  generation;
@@ -41,7 +42,8 @@ static ngx_mesh_pool_item_t *ngx_mesh_pool_room(
     const ngx_mesh_pool_key_t *key, uint32_t hash);
 static void ngx_mesh_pool_unlink(ngx_mesh_pool_item_t *item);
 static ngx_uint_t ngx_mesh_pool_safe(ngx_mesh_pool_item_t *item);
-static ngx_uint_t ngx_mesh_pool_alive(ngx_connection_t *c);
+static ngx_uint_t ngx_mesh_pool_sound(ngx_connection_t *c);
+static ngx_uint_t ngx_mesh_pool_quiet(ngx_connection_t *c);
 static void ngx_mesh_pool_read_handler(ngx_event_t *rev);
 static void ngx_mesh_pool_dummy_handler(ngx_event_t *wev);
 
@@ -50,6 +52,7 @@ static ngx_mesh_pool_item_t  ngx_mesh_pool_items[NGX_MESH_POOL_MAX];
 static ngx_queue_t           ngx_mesh_pool_buckets[NGX_MESH_POOL_BUCKETS];
 static ngx_queue_t           ngx_mesh_pool_ages;
 static ngx_queue_t           ngx_mesh_pool_free;
+static ngx_uint_t            ngx_mesh_pool_nidle;
 
 
 ngx_connection_t *
@@ -82,7 +85,7 @@ ngx_mesh_pool_take(const ngx_mesh_pool_key_t *key, ngx_uint_t once,
         c = item->connection;
         ngx_mesh_pool_unlink(item);
 
-        if (!ngx_mesh_pool_alive(c)) {
+        if (!ngx_mesh_pool_sound(c) || !ngx_mesh_pool_quiet(c)) {
             ngx_mesh_pool_close(c);
             continue;
         }
@@ -117,9 +120,10 @@ ngx_mesh_pool_park(const ngx_mesh_pool_key_t *key, ngx_connection_t *c)
         || ngx_terminate
         || key->socklen > sizeof(ngx_sockaddr_t)
         || ngx_handle_read_event(c->read, 0) != NGX_OK
-        || !ngx_mesh_pool_alive(c))
+        || !ngx_mesh_pool_sound(c)
+        || (c->read->ready && !ngx_mesh_pool_quiet(c)))
     {
-        return NGX_DECLINED;
+        return NGX_DECLINED;               /* not ready: epoll will tell */
     }
 
     ngx_mesh_pool_init();
@@ -129,6 +133,7 @@ ngx_mesh_pool_park(const ngx_mesh_pool_key_t *key, ngx_connection_t *c)
 
     item->connection = c;
     item->hash = hash;
+    item->buffered = (c->ssl != NULL);
     item->parked_ms = ngx_current_msec;
     item->identity = key->identity;
     item->generation = key->generation;
@@ -141,6 +146,8 @@ ngx_mesh_pool_park(const ngx_mesh_pool_key_t *key, ngx_connection_t *c)
         &item->chain);
     ngx_queue_insert_head(&ngx_mesh_pool_ages, &item->age);
 
+    ngx_mesh_pool_nidle++;
+
     ngx_mesh_count(NGX_MESH_C_pool_idle, 1);
 
     if (c->write->timer_set) {
@@ -148,7 +155,8 @@ ngx_mesh_pool_park(const ngx_mesh_pool_key_t *key, ngx_connection_t *c)
     }
 
     c->read->delayed = 0;
-    ngx_add_timer(c->read, NGX_MESH_POOL_IDLE_MS);
+    ngx_add_timer(c->read, item->buffered ? NGX_MESH_POOL_BUFFER_MS
+                                          : NGX_MESH_POOL_IDLE_MS);
 
     c->read->handler = ngx_mesh_pool_read_handler;
     c->write->handler = ngx_mesh_pool_dummy_handler;
@@ -161,13 +169,6 @@ ngx_mesh_pool_park(const ngx_mesh_pool_key_t *key, ngx_connection_t *c)
     c->read->log = log;
     c->write->log = log;
     c->pool->log = log;
-
-    if (c->ssl) {
-
-        /* most of what an idle connection costs */
-
-        ngx_ssl_free_buffer(c);
-    }
 
     return NGX_OK;
 }
@@ -241,17 +242,39 @@ ngx_mesh_pool_init(void)
 }
 
 
+/*
+ * Not of the identity: an address has one at a time, and the few connections
+ * of the one before are gone soon.  By the last 8 bytes of an IPv6 address.
+ */
+
 static uint32_t
 ngx_mesh_pool_hash(const ngx_mesh_pool_key_t *key)
 {
-    uint32_t  hash;
+    uint64_t              hash;
+    struct sockaddr_in   *sin;
+    struct sockaddr_in6  *sin6;
 
-    ngx_crc32_init(hash);
-    ngx_crc32_update(&hash, (u_char *) key->sockaddr, key->socklen);
-    ngx_crc32_update(&hash, key->identity.data, key->identity.len);
-    ngx_crc32_final(hash);
+    switch (key->sockaddr->sa_family) {
 
-    return hash + (uint32_t) key->generation * 31 + (uint32_t) key->protocol;
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) key->sockaddr;
+        ngx_memcpy(&hash, &sin6->sin6_addr.s6_addr[8], sizeof(hash));
+        hash += sin6->sin6_port;
+        break;
+
+    case AF_INET:
+        sin = (struct sockaddr_in *) key->sockaddr;
+        hash = ((uint64_t) sin->sin_addr.s_addr << 16) + sin->sin_port;
+        break;
+
+    default:
+        hash = ngx_crc32_short((u_char *) key->sockaddr, key->socklen);
+    }
+
+    hash = (hash ^ (key->generation << 48) ^ key->protocol)
+           * 0x9e3779b97f4a7c15ULL;
+
+    return (uint32_t) (hash >> 32);
 }
 
 
@@ -283,6 +306,11 @@ ngx_mesh_pool_room(const ngx_mesh_pool_key_t *key, uint32_t hash)
 
     n = 0;
     oldest = NULL;
+
+    if (ngx_mesh_pool_nidle < NGX_MESH_POOL_KEY_MAX) {
+        goto free;                         /* no need to count */
+    }
+
     bucket = &ngx_mesh_pool_buckets[hash & (NGX_MESH_POOL_BUCKETS - 1)];
 
     for (q = ngx_queue_head(bucket);
@@ -311,6 +339,8 @@ ngx_mesh_pool_room(const ngx_mesh_pool_key_t *key, uint32_t hash)
         ngx_mesh_pool_close(oldest->connection);
     }
 
+free:
+
     q = ngx_queue_head(&ngx_mesh_pool_free);
     ngx_queue_remove(q);
 
@@ -321,6 +351,8 @@ ngx_mesh_pool_room(const ngx_mesh_pool_key_t *key, uint32_t hash)
 static void
 ngx_mesh_pool_unlink(ngx_mesh_pool_item_t *item)
 {
+    ngx_mesh_pool_nidle--;
+
     ngx_queue_remove(&item->age);
     ngx_queue_remove(&item->chain);
     ngx_queue_insert_head(&ngx_mesh_pool_free, &item->chain);
@@ -348,17 +380,21 @@ ngx_mesh_pool_safe(ngx_mesh_pool_item_t *item)
 
 
 static ngx_uint_t
-ngx_mesh_pool_alive(ngx_connection_t *c)
+ngx_mesh_pool_sound(ngx_connection_t *c)
+{
+    return !(c->close
+             || c->read->eof || c->read->error || c->read->timedout
+             || c->write->error || c->write->timedout);
+}
+
+
+/* nothing has arrived, not even an end that epoll has not told yet */
+
+static ngx_uint_t
+ngx_mesh_pool_quiet(ngx_connection_t *c)
 {
     int     n;
     u_char  buf[1];
-
-    if (c->close
-        || c->read->eof || c->read->error || c->read->timedout
-        || c->write->error || c->write->timedout)
-    {
-        return 0;
-    }
 
     n = recv(c->fd, buf, 1, MSG_PEEK);
 
@@ -369,11 +405,26 @@ ngx_mesh_pool_alive(ngx_connection_t *c)
 static void
 ngx_mesh_pool_read_handler(ngx_event_t *rev)
 {
-    ngx_connection_t  *c;
+    ngx_connection_t      *c;
+    ngx_mesh_pool_item_t  *item;
 
     c = rev->data;
+    item = c->data;
 
-    if (!rev->timedout && ngx_mesh_pool_alive(c)) {
+    if (rev->timedout && item->buffered && !c->close) {
+
+        /* not used soon: give back most of what it costs */
+
+        rev->timedout = 0;
+        item->buffered = 0;
+
+        ngx_ssl_free_buffer(c);
+        ngx_add_timer(rev, NGX_MESH_POOL_IDLE_MS - NGX_MESH_POOL_BUFFER_MS);
+
+        return;
+    }
+
+    if (ngx_mesh_pool_sound(c) && ngx_mesh_pool_quiet(c)) {
         rev->ready = 0;
 
         if (ngx_handle_read_event(rev, 0) == NGX_OK) {
@@ -381,7 +432,7 @@ ngx_mesh_pool_read_handler(ngx_event_t *rev)
         }
     }
 
-    ngx_mesh_pool_unlink(c->data);
+    ngx_mesh_pool_unlink(item);
     ngx_mesh_pool_close(c);
 }
 

@@ -20,6 +20,10 @@
 #define NGX_MESH_POOL_KEY_MAX     64     /* with one key */
 #define NGX_MESH_POOL_IDLE_MS     60000
 
+/* how long its TLS buffer, 16 KB, waits for the next request */
+
+#define NGX_MESH_POOL_BUFFER_MS   1000
+
 /*
  * How long a plaintext connection may have been idle for a request that
  * cannot be sent twice: applications end connections right after an answer,
