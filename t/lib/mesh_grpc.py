@@ -190,7 +190,7 @@ class Client:
         return make(f"/{SERVICE}/{shape}")
 
     async def call(self, shape, seed=0, sent=0, size=0, count=1, status=0,
-                   timeout=None, cancel=False, more=()):
+                   timeout=None, cancel=False, patience=None, more=()):
         text = f"t{seed}"
         metadata = [("x-seed", str(seed)), ("x-sent", str(sent)),
                     ("x-size", str(size)), ("x-count", str(count)),
@@ -206,6 +206,8 @@ class Client:
         else:
             call = make(metadata=metadata, timeout=timeout)
         got = 0
+        if patience:
+            asyncio.get_running_loop().call_later(patience, call.cancel)
         try:
             if shape == "unary":
                 answer = await call
@@ -237,7 +239,7 @@ class Client:
                     raise Wrong("more answers than messages")
         except grpc.aio.AioRpcError:
             pass
-        except asyncio.InvalidStateError:
+        except (asyncio.InvalidStateError, asyncio.CancelledError):
             pass
 
         code = await call.code()
@@ -277,7 +279,7 @@ async def one(args):
         code, got, details, trailers = await client.call(
             args.shape, seed=args.seed, sent=args.sent, size=args.size,
             count=args.count, status=args.status, timeout=args.timeout,
-            cancel=args.cancel, more=more)
+            cancel=args.cancel, patience=args.patience, more=more)
         result = {"code": code.value[0], "got": got, "details": details,
                   "trailers": {k: v if isinstance(v, str) else v.hex()
                                for k, v in trailers.items()}}
@@ -367,6 +369,7 @@ def parse(words):
     verb.add_argument("address")
     verb.add_argument("shape")
     verb.add_argument("--cancel", action="store_true")
+    verb.add_argument("--patience", type=float)
     verb.add_argument("--metadata", action="append", default=[])
     for name in "seed", "sent", "size", "status":
         verb.add_argument(f"--{name}", type=int, default=0)
@@ -390,6 +393,10 @@ def main():
     os.environ.pop("http_proxy", None)
     asyncio.run({"serve": serve, "call": one, "load": load,
                  "talk": talk}[args.verb](args))
+
+    # grpc.aio of Debian's Python 3.14 fails when the interpreter ends
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
