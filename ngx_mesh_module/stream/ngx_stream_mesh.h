@@ -36,9 +36,22 @@ typedef struct {
 } ngx_stream_mesh_srv_conf_t;
 
 
+typedef struct {                         /* of one connection of a session */
+    ngx_recv_pt               recv;      /* what c->recv was, and so on */
+    ngx_send_chain_pt         send_chain;
+    unsigned                  over:1;    /* close_notify came */
+    unsigned                  last:1;    /* all that will be sent is known */
+    unsigned                  notified:1;   /* close_notify was sent */
+    unsigned                  blocked:1;    /* or waits for the socket */
+} ngx_stream_mesh_end_t;
+
+
 typedef struct {
     ngx_mesh_flow_t           flow;      /* first: read by metrics */
     ngx_mesh_direction_e      direction;
+    ngx_stream_mesh_end_t     client;
+    ngx_stream_mesh_end_t     server;
+    unsigned                  reset:1;   /* a connection broke down */
 } ngx_stream_mesh_ctx_t;
 
 
@@ -51,9 +64,17 @@ ngx_stream_mesh_ctx_t *ngx_stream_mesh_get_ctx(ngx_stream_session_t *s);
 /* its flow, for counting; NULL as above */
 ngx_mesh_flow_t *ngx_stream_mesh_get_flow(ngx_stream_session_t *s);
 
-/* the mesh ends s itself: keeps and logs a code of ngx_mesh_error.c */
+/* the mesh resets s itself: keeps and logs a code of ngx_mesh_error.c */
 void ngx_stream_mesh_refuse(ngx_stream_session_t *s,
     ngx_stream_mesh_ctx_t *ctx, const char *code);
+
+/*
+ * ngx_stream_mesh_end.c: c, a connection of s whose handshake is over, passes
+ * on how it ends; c is closed with a reset, and nothing is sent any more.
+ */
+void ngx_stream_mesh_end_watch(ngx_stream_session_t *s,
+    ngx_stream_mesh_ctx_t *ctx, ngx_connection_t *c);
+void ngx_stream_mesh_end_reset(ngx_connection_t *c);
 
 
 extern ngx_module_t  ngx_stream_mesh_module;

@@ -241,6 +241,8 @@ ngx_stream_mesh_refuse(ngx_stream_session_t *s, ngx_stream_mesh_ctx_t *ctx,
     ngx_log_error(NGX_LOG_ERR, s->connection->log, 0,
                   "mesh refused a session to %V: %s, %s", &to, e->code,
                   e->sentence);
+
+    ngx_stream_mesh_end_reset(s->connection);
 }
 
 
@@ -267,6 +269,8 @@ ngx_stream_mesh_preread_handler(ngx_stream_session_t *s)
     }
 
     c = s->connection;
+
+    ngx_stream_mesh_end_watch(s, ctx, c);
 
     if (ctx->direction == NGX_MESH_OUTBOUND
         || (c->ssl == NULL && !mscf->tls))

@@ -176,6 +176,7 @@ ngx_stream_upstream_mesh_get(ngx_peer_connection_t *pc, void *data)
     if (ngx_mesh_target_next(&mp->target, ngx_mesh_now_us(), ngx_random())
         != NGX_OK)
     {
+        ngx_stream_mesh_end_reset(mp->session->connection);
         return NGX_BUSY;
     }
 
@@ -263,6 +264,8 @@ ngx_stream_upstream_mesh_notify(ngx_peer_connection_t *pc, void *data,
     mp->ctx->flow.reason = NULL;
     mp->link = ngx_mesh_link_open(c->pool, &mp->ctx->flow);
 
+    ngx_stream_mesh_end_watch(mp->session, mp->ctx, c);
+
     if (mp->target.slot) {
         ngx_mesh_ewma_add(mp->target.slot, now_us - mp->target.start_us,
                           now_us);
@@ -291,7 +294,7 @@ ngx_stream_upstream_mesh_free(ngx_peer_connection_t *pc, void *data,
         if (c->read->timedout || c->write->timedout) {
             mp->link->err = NGX_ETIMEDOUT;
 
-        } else if (c->read->error || c->write->error) {
+        } else if (c->error || c->read->error || c->write->error) {
             mp->link->err = NGX_ECONNRESET;
         }
     }
@@ -335,6 +338,10 @@ ngx_stream_upstream_mesh_failed(ngx_stream_upstream_mesh_peer_t *mp,
     ngx_log_error(NGX_LOG_ERR, pc->log, 0,
                   "mesh endpoint %V failed: %s%s", pc->name, why,
                   pc->tries < 2 ? "" : ", trying another one");
+
+    if (pc->tries < 2) {
+        ngx_stream_mesh_end_reset(mp->session->connection);
+    }
 }
 
 

@@ -372,6 +372,8 @@ END
 # the ports of a shop and two endpoints, both behind the peer
 
 sub pair {
+    my (%opt) = @_;
+    my $extra = $opt{extra} // '';
     my $cart = spiffe('cart');
     my $workload = "mesh_workload shop/cart-2 { identity $cart; meshed on;"
                  . " service_account cart; address 10.244.2.9;"
@@ -393,16 +395,17 @@ sub pair {
              . " service_account cart; address $PEER4; address $PEER6;"
              . " owner deployment/cart; }\n";
 
-    return (shop(extra => $workload . $services), $peer);
+    return (shop(extra => $workload . $services . $extra), $peer);
 }
 
 
-# this sidecar and its peer, started; options as those of start
+# this sidecar and its peer, started; options as those of start, and extra
+# for the state of the first one
 
 sub start_pair {
     my ($self, %opt) = @_;
     my $peer = $self->peer();
-    my @states = pair();
+    my @states = pair(%opt);
 
     $self->new_cert($_) for qw(web cart);
 
