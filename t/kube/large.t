@@ -4,8 +4,10 @@
 # done when nothing happens.
 
 import os
+import re
 import sys
 import time
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 
@@ -38,7 +40,7 @@ def large(tap):
             world.api.put(made)
             raw += 6000
         began = time.monotonic()
-        world.start_watch()
+        world.start_watch("watch", "--admin=127.0.0.1:0")
         tap.ok(until(world.synced, 60), "large: complete", world.log())
         tap.note(f"{pods} pods, {services} services, {raw >> 20} MB raw: "
                  f"{time.monotonic() - began:.1f} s, {world.cpu():.2f} s of "
@@ -54,6 +56,36 @@ def large(tap):
         used = world.cpu() - before
         tap.note(f"{used:.2f} s of CPU in 3 s of peace")
         tap.ok(used < 0.6, "large: costs little when nothing happens")
+        busy(tap, world, services)
+
+
+def busy(tap, world, services):
+    """100 endpoint changes a second, and what they cost."""
+    seconds = 600 if LONG else 8
+    pods = {o["metadata"]["name"]: o for o in world.api.objects("Pod")}
+    before, began, done = world.cpu(), time.monotonic(), 0
+    while time.monotonic() - began < seconds:
+        made = pods[f"p{done * 7 % len(pods)}"]
+        ready = made["status"]["conditions"][0]
+        ready["status"] = "False" if ready["status"] == "True" else "True"
+        world.api.put(made)
+        done += 1
+        wait(max(0, began + done / 100 - time.monotonic()))
+    took = time.monotonic() - began
+    share = (world.cpu() - before) / took
+    end = world.document(f"mesh:svc:shop/s{(done - 1) * 7 % services}")
+    tap.ok(end is not None, f"busy: {done / took:.0f} changes/s for "
+           f"{took:.0f} s")
+    tap.ok(share < (0.5 if LONG else 1.0),
+           f"busy: {share * 100:.0f} % of a core")
+    port = re.search(r"admin on \S+, port (\d+)", world.log()).group(1)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as r:
+        lag = [line for line in r.read().decode().splitlines()
+               if line.startswith("mesh_watch_publish_lag")]
+    tap.note("event to Redis's confirmation:\n" + "\n".join(lag))
+    tap.ok(world.memory() < 100 * 2**20, "busy: at most 100 MB",
+           f"{world.memory()} bytes")
+    tap.note(f"{world.memory() >> 20} MB at most")
 
 
 sys.exit(Tap().run([large]))
