@@ -50,6 +50,7 @@ struct mesh_cert_s {
 
     mesh_certify_t           *request;     /* NULL: none is under way */
     mesh_backoff_t            backoff;
+    int                       regular;     /* the timer is no retry's */
     struct event             *timer;
 };
 
@@ -67,6 +68,7 @@ static int mesh_cert_store(mesh_cert_t *cert, const mesh_certified_t *got,
 static void mesh_cert_retry(mesh_cert_t *cert);
 static void mesh_cert_renew(mesh_cert_t *cert);
 static uint64_t mesh_cert_last(mesh_cert_t *cert);
+static void mesh_cert_remove(mesh_cert_t *cert, uint64_t epoch);
 static void mesh_cert_clean(mesh_cert_t *cert);
 
 
@@ -399,6 +401,8 @@ mesh_cert_renew(mesh_cert_t *cert)
     mesh_log(MESH_LOG_INFO, 0, "identity %" PRIu64 " is renewed in %" PRIu64
              " ms", cert->epoch, wait_ms);
 
+    cert->regular = 1;
+
     wait_ms = mesh_max(wait_ms, MESH_CERT_WAIT_MIN);
 
     mesh_cert_wait(cert, mesh_min(wait_ms, MESH_CERT_WAIT_MAX));
@@ -408,6 +412,8 @@ mesh_cert_renew(mesh_cert_t *cert)
 static void
 mesh_cert_retry(mesh_cert_t *cert)
 {
+    cert->regular = 0;
+
     mesh_cert_wait(cert, mesh_backoff_next(&cert->backoff,
                                            mesh_cert_random()));
 }
@@ -423,6 +429,12 @@ mesh_cert_timer(evutil_socket_t fd, short what, void *data)
 
     if (cert->request) {
         return;
+    }
+
+    /* not with the answer: nginx may refuse each pair that comes */
+
+    if (cert->regular) {
+        mesh_backoff_reset(&cert->backoff);
     }
 
     /* out of date: nothing of ours vouches for the old bundle any more */
@@ -502,11 +514,10 @@ mesh_cert_answer(void *data, int rc, const mesh_certified_t *got,
 
     if (mesh_cert_store(cert, got, epoch, &e) != MESH_OK) {
         mesh_log(MESH_LOG_ERROR, 0, "certificate is not kept: %s", e.text);
+        mesh_cert_remove(cert, epoch);
         mesh_cert_retry(cert);
         return;
     }
-
-    mesh_backoff_reset(&cert->backoff);
 
     cert->epoch = epoch;
     cert->not_before = got->not_before;
@@ -656,7 +667,7 @@ mesh_cert_remove(mesh_cert_t *cert, uint64_t epoch)
 
     rc = rmdir(path);
 
-    if (rc == -1) {
+    if (rc == -1 && errno != ENOENT) {
         mesh_log(MESH_LOG_ERROR, errno, "rmdir(\"%s\") failed", path);
     }
 }

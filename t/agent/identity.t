@@ -185,6 +185,47 @@ def stranger_answers(t):
         t.equal(current(side), 0, "no pair")
 
 
+def full_disk(t):
+    """No room for a pair: what was begun is taken away, at each attempt."""
+    with served() as mesh, made(mesh) as side:
+        where = os.path.join(side.run, "identity")
+        side.own("identity/none", "")
+        subprocess.run(["mount", "-t", "tmpfs", "-o",
+                        f"size=8k,mode=700,uid={sidecar.UID}", "tmpfs",
+                        where], check=True)
+        try:
+            side.start()
+            t.ok(until(lambda: side.log().count("is not kept") >= 3, 15),
+                 "a pair that finds no room is not kept", side.log()[-800:])
+            t.ok(until(lambda: epochs(side) == [], 5),
+                 "nothing of it stays", epochs(side))
+            subprocess.run(["mount", "-o", "remount,size=1m", where],
+                           check=True)
+            t.ok(until(lambda: side.ready()[0] == 200, 20),
+                 "ready when there is room", side.log()[-800:])
+            t.equal(epochs(side), [current(side)], "with one pair")
+            t.equal(side.stop(), 0, "ends")
+        finally:
+            side.stop()
+            subprocess.run(["umount", where], check=True)
+
+
+def refused(t):
+    """A worker that refuses every pair makes no storm at identity."""
+    with served() as mesh, made(mesh) as side:
+        side.start()
+        t.ok(until(lambda: side.ready()[0] == 200, 15), "ready")
+        told, end = 0, time.monotonic() + 4
+        while time.monotonic() < end:
+            if current(side) != told:
+                told = current(side)
+                mesh.want(side, f"{told} refused by a test", word="identity")
+            time.sleep(0.01)
+        issued = mesh.identity.log().count("issued")
+        t.ok(3 <= issued <= 7, "another one is asked for, less and less "
+             "often", issued)
+
+
 def redirect_is_probed(t):
     with served() as mesh, made(mesh) as side:
         subprocess.run("nft delete table inet ngx_mesh".split(), check=True)
@@ -199,4 +240,5 @@ def redirect_is_probed(t):
 
 
 sys.exit(Tap().run([first_pair, renewal, disk, nobody_answers,
-                    stranger_answers, redirect_is_probed]))
+                    stranger_answers, full_disk, refused,
+                    redirect_is_probed]))
