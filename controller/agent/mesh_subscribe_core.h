@@ -62,6 +62,7 @@ struct mesh_subscribe_s {
     mesh_sign_t              *sign;        /* the signer, NULL: none yet */
     char                     *signer;      /* its value */
     size_t                    signer_len;
+    uint64_t                  judged;      /* by the bundle of this pair */
     uint64_t                  epoch;       /* no older signer is taken */
     char                      watch_id[MESH_ID_MAX_BYTES + 1];
 

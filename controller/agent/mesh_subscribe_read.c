@@ -33,7 +33,11 @@ static void mesh_subscribe_read(mesh_subscribe_t *s, mesh_batch_t *batch);
 static void mesh_subscribe_values(void *data, const redisReply *reply);
 static int mesh_subscribe_signer(mesh_subscribe_t *s,
     const redisReply *reply);
+static void mesh_subscribe_use_take(mesh_subscribe_t *s, mesh_sign_t *sign,
+    const char *value, size_t len);
 static int mesh_subscribe_live(mesh_subscribe_t *s, const redisReply *reply);
+static int mesh_subscribe_genuine(mesh_subscribe_t *s, const char *name,
+    const mesh_held_t *held);
 static void mesh_subscribe_value(mesh_subscribe_t *s, const char *name,
     const redisReply *reply, int live);
 static void mesh_subscribe_gens(void *data, const redisReply *reply);
@@ -210,32 +214,47 @@ mesh_subscribe_values(void *data, const redisReply *reply)
 }
 
 
-/* takes a new signer; MESH_DECLINED: there is none to judge values by */
+/*
+ * Takes a new signer; MESH_DECLINED: there is none to judge values by.  The
+ * one in hand is judged anew with each identity: its bundle may be another,
+ * and who is not trusted any more must not go on to sign.
+ */
 
 static int
 mesh_subscribe_signer(mesh_subscribe_t *s, const redisReply *reply)
 {
-    size_t        i;
+    size_t        i, len;
     time_t        now;
+    uint64_t      identity;
     mesh_err_t    err;
     mesh_key_t   *key;
+    const char   *value;
     mesh_sign_t  *sign;
 
     now = time(NULL);
+    identity = mesh_cert_epoch(s->cert);
 
-    if (reply->type != REDIS_REPLY_STRING
-        || (s->sign && reply->len == s->signer_len
-            && memcmp(reply->str, s->signer, s->signer_len) == 0))
+    if (reply->type == REDIS_REPLY_STRING) {
+        value = reply->str;
+        len = reply->len;
+
+    } else if (s->sign) {
+        value = s->signer;
+        len = s->signer_len;
+
+    } else {
+        return MESH_DECLINED;
+    }
+
+    if (s->sign && identity == s->judged && len == s->signer_len
+        && memcmp(value, s->signer, len) == 0)
     {
-        /* the same or none: the one in hand, while its leaf is good */
-
-        return s->sign && now <= mesh_sign_not_after(s->sign)
-                                 + MESH_SIGN_SKEW_S
+        return now <= mesh_sign_not_after(s->sign) + MESH_SIGN_SKEW_S
                ? MESH_OK : MESH_DECLINED;
     }
 
-    sign = mesh_sign_accept(reply->str, reply->len, mesh_cert_trust(s->cert),
-                            s->watch_id, now, &err);
+    sign = mesh_sign_accept(value, len, mesh_cert_trust(s->cert), s->watch_id,
+                            now, &err);
 
     if (sign == NULL) {
         mesh_log(MESH_LOG_ERROR, 0, "\"" MESH_REDIS_SIGNER "\" is refused: "
@@ -266,17 +285,32 @@ mesh_subscribe_signer(mesh_subscribe_t *s, const redisReply *reply)
         mesh_subscribe_later(s);
     }
 
+    mesh_subscribe_use_take(s, sign, value, len);
+
+    s->judged = identity;
+
+    return MESH_OK;
+}
+
+
+/* the value may be the one in hand */
+
+static void
+mesh_subscribe_use_take(mesh_subscribe_t *s, mesh_sign_t *sign,
+    const char *value, size_t len)
+{
+    char  *copy;
+
+    copy = mesh_mem_new(len + 1);
+    memcpy(copy, value, len);
+
     mesh_sign_free(s->sign);
     free(s->signer);
 
     s->sign = sign;
     s->epoch = mesh_sign_epoch(sign);
-    s->signer = mesh_mem_new(reply->len + 1);
-    s->signer_len = reply->len;
-
-    memcpy(s->signer, reply->str, reply->len);
-
-    return MESH_OK;
+    s->signer = copy;
+    s->signer_len = len;
 }
 
 
@@ -325,6 +359,34 @@ mesh_subscribe_live(mesh_subscribe_t *s, const redisReply *reply)
 }
 
 
+/*
+ * What was read from disk was verified before it was written, but a file can
+ * be damaged since: of the signer's own epoch only what its key signed stays.
+ */
+
+static int
+mesh_subscribe_genuine(mesh_subscribe_t *s, const char *name,
+    const mesh_held_t *held)
+{
+    mesh_err_t  err;
+
+    if (mesh_doc_generation_epoch(held->envelope.generation)
+        != mesh_sign_epoch(s->sign))
+    {
+        return 1;                          /* of an epoch that we cannot tell */
+    }
+
+    if (mesh_doc_verify(s->sign, name, &held->envelope, &err) == 0) {
+        return 1;
+    }
+
+    mesh_log(MESH_LOG_ERROR, 0, "document \"%s\" that is held is damaged: %s",
+             name, err.text);
+
+    return 0;
+}
+
+
 static void
 mesh_subscribe_value(mesh_subscribe_t *s, const char *name,
     const redisReply *reply, int live)
@@ -362,7 +424,9 @@ mesh_subscribe_value(mesh_subscribe_t *s, const char *name,
         goto refused;
     }
 
-    if (held && envelope.generation <= held->envelope.generation) {
+    if (held && envelope.generation <= held->envelope.generation
+        && mesh_subscribe_genuine(s, name, held))
+    {
         (void) mesh_err(&err, "generation %" PRIu64 " is not newer than %"
                         PRIu64, envelope.generation,
                         held->envelope.generation);

@@ -17,7 +17,7 @@ import sidecar
 sidecar.isolate()
 
 import mesh as rest
-from meshpki import Authority
+from meshpki import Authority, text_of
 from meshtap import Tap, until
 from mesh import Mesh, Writer, dump, pod, service
 from sidecar import Sidecar
@@ -180,6 +180,47 @@ def refuses_the_past(t):
          dump(side) + mesh.watch.log()[-1500:] + side.log()[-1500:])
 
 
+def distrusts(t):
+    """A root that is trusted no more takes along who signed by it."""
+    key = "mesh:svc:shop/cart"
+    body = mesh.get(key).split(b"\n", 1)[1]
+    epoch = mesh.generation(key) >> 40
+    root, other = mesh.trust(), Authority.root("other")
+    before = side.log().count('"mesh:signer" is refused')
+
+    def trust(text):
+        """A bundle is in force with the next pair."""
+        mesh.write("ca/trust.crt", text)
+        t.ok(until(lambda: text == subprocess.run(
+            ["curl", "-sk", "https://127.0.0.1:8443/v1/trust"],
+            stdout=subprocess.PIPE, check=False).stdout.decode()),
+            "identity serves a new bundle")
+        number = os.readlink(f"{side.run}/identity/current")
+        mesh.want(side, f"{number} refused by a test", word="identity")
+        t.ok(until(lambda: side.read("identity/current/trust.pem").decode()
+                   == text), "and the agent has it", side.log()[-500:])
+
+    mesh.watch.kill()
+    trust(root + text_of(other.cert))
+    writer = Writer(other.issuer(), epoch + 1)
+    mesh.put("mesh:signer", writer.signer())
+    for counter, address in ((500, b"10.1.1.4"), (501, b"10.1.1.5")):
+        if counter == 501:
+            trust(root)
+        mesh.put(key, writer.seal(key, counter,
+                                  body.replace(b"10.244.1.4", address)),
+                 ((epoch + 1) << 40) + counter)
+        until(lambda: address.decode() in dump(side), 2)
+    t.has(dump(side), "endpoint 10.1.1.4:8080", "a trusted one may write")
+    t.ok("10.1.1.5" not in dump(side), "but not for longer", dump(side))
+    t.ok(until(lambda: side.log().count('"mesh:signer" is refused')
+               > before), "which is said")
+    mesh.watch.start()
+    t.ok(knows("endpoint 10.244.1.4:8080", seconds=20)
+         and lacks("10.1.1.4"), "the truth comes back",
+         dump(side) + side.log()[-1500:])
+
+
 def outlives_redis(t):
     before = dump(side)
     mesh.cli("FLUSHALL")
@@ -228,6 +269,20 @@ def starts_from_disk(t):
     mesh.watch.start()
     mesh.objects("cart-6", pod("cart-6", "cart", "10.244.1.6"))
     t.ok(knows("endpoint 10.244.1.6:8080", seconds=15), "all is back")
+
+
+def mends_documents(t):
+    """A document that is damaged on disk is not what the writer signed."""
+    t.equal(side.stop(), 0, "the sidecar ends")
+    name = "documents/mesh%3Asvc%3Ashop%2Fcart"
+    good = side.read(name)
+    t.ok(b"10.244.1.6" in good, "it is on disk")
+    side.own(name, good.replace(b"10.244.1.6", b"10.66.6.66"))
+    side.start()
+    t.ok(until(lambda: side.read(name) == good, 20),
+         "it is replaced by the one in Redis", side.log()[-1500:])
+    t.ok(knows("endpoint 10.244.1.6:8080") and lacks("10.66.6.66"),
+         "in the state too", dump(side))
 
 
 def mends_the_file(t):
@@ -310,8 +365,9 @@ def ends(t):
 tap = Tap()
 try:
     code = tap.run([starts, answers, follows, refuses_lies, refuses_the_past,
-                    outlives_redis, starts_from_disk, mends_the_file,
-                    nginx_follows, reloads, renders, ends])
+                    distrusts, outlives_redis, starts_from_disk,
+                    mends_documents, mends_the_file, nginx_follows, reloads,
+                    renders, ends])
 finally:
     side.__exit__()
     mesh.__exit__()
