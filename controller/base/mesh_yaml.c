@@ -27,6 +27,7 @@ typedef struct {
     char                 *name;
     json_t               *json;
     size_t                nodes;           /* below it and itself */
+    size_t                bytes;           /* of their text */
     unsigned              height;
 } mesh_yaml_anchor_t;
 
@@ -45,6 +46,7 @@ struct mesh_yaml_s {
     unsigned              depth;
     unsigned              height;          /* of the node just read */
     size_t                nodes;
+    size_t                bytes;           /* of keys and scalars */
 
     mesh_yaml_anchor_t   *anchors;
     size_t                nanchors;
@@ -99,7 +101,7 @@ static int mesh_yaml_member(mesh_yaml_t *yaml, json_t *object,
     const yaml_event_t *name);
 static json_t *mesh_yaml_alias(mesh_yaml_t *yaml, const yaml_event_t *event);
 static int mesh_yaml_anchor(mesh_yaml_t *yaml, const yaml_event_t *event,
-    json_t *json, size_t nodes);
+    json_t *json, size_t nodes, size_t bytes);
 static int mesh_yaml_place(mesh_yaml_t *yaml, const json_t *json,
     unsigned line);
 static json_t *mesh_yaml_number(const char *text);
@@ -331,7 +333,7 @@ mesh_yaml_next(mesh_yaml_t *yaml, yaml_event_t *event)
 static json_t *
 mesh_yaml_node(mesh_yaml_t *yaml, const yaml_event_t *event)
 {
-    size_t    nodes;
+    size_t    nodes, bytes;
     json_t   *json;
     unsigned  line;
 
@@ -350,6 +352,7 @@ mesh_yaml_node(mesh_yaml_t *yaml, const yaml_event_t *event)
     }
 
     nodes = yaml->nodes - 1;
+    bytes = yaml->bytes;
     line = yaml->first + (unsigned) event->start_mark.line;
 
     yaml->depth++;
@@ -364,7 +367,9 @@ mesh_yaml_node(mesh_yaml_t *yaml, const yaml_event_t *event)
         return NULL;
     }
 
-    if (mesh_yaml_anchor(yaml, event, json, yaml->nodes - nodes) != MESH_OK
+    if (mesh_yaml_anchor(yaml, event, json, yaml->nodes - nodes,
+                         yaml->bytes - bytes)
+        != MESH_OK
         || (json_is_object(json) && json_object_size(json)
             && mesh_yaml_place(yaml, json, line) != MESH_OK))
     {
@@ -396,6 +401,8 @@ mesh_yaml_value(mesh_yaml_t *yaml, const yaml_event_t *event)
 
     tag = (const char *) event->data.scalar.tag;
     text = (const char *) event->data.scalar.value;
+
+    yaml->bytes += event->data.scalar.length;
 
     if (tag && strcmp(tag, YAML_STR_TAG) != 0 && strcmp(tag, "!") != 0) {
         if (strcmp(tag, YAML_INT_TAG) != 0
@@ -536,6 +543,7 @@ mesh_yaml_member(mesh_yaml_t *yaml, json_t *object, const yaml_event_t *name)
     }
 
     key = (const char *) name->data.scalar.value;
+    yaml->bytes += name->data.scalar.length;
 
     if (strcmp(key, "<<") == 0
         && name->data.scalar.style == YAML_PLAIN_SCALAR_STYLE)
@@ -605,7 +613,13 @@ mesh_yaml_alias(mesh_yaml_t *yaml, const yaml_event_t *event)
                                MESH_YAML_MAX_NODES);
     }
 
+    if (yaml->bytes + anchor->bytes > MESH_YAML_MAX_BYTES) {
+        return mesh_yaml_wrong(yaml, event, "more than %d bytes",
+                               MESH_YAML_MAX_BYTES);
+    }
+
     yaml->nodes += anchor->nodes;
+    yaml->bytes += anchor->bytes;
     yaml->height = anchor->height;
 
     return json_incref(anchor->json);
@@ -614,7 +628,7 @@ mesh_yaml_alias(mesh_yaml_t *yaml, const yaml_event_t *event)
 
 static int
 mesh_yaml_anchor(mesh_yaml_t *yaml, const yaml_event_t *event, json_t *json,
-    size_t nodes)
+    size_t nodes, size_t bytes)
 {
     const yaml_char_t   *name;
     mesh_yaml_anchor_t  *anchors;
@@ -660,6 +674,7 @@ mesh_yaml_anchor(mesh_yaml_t *yaml, const yaml_event_t *event, json_t *json,
 
     anchors->json = json_incref(json);
     anchors->nodes = nodes;
+    anchors->bytes = bytes;
     anchors->height = yaml->height;
 
     yaml->nanchors++;

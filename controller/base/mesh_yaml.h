@@ -19,7 +19,9 @@
 
 /* limits: what is over one of them is an error of its document */
 
-#define MESH_YAML_MAX_BYTES       (64 * 1024 * 1024)     /* of a file */
+#define MESH_YAML_MAX_BYTES       (64 * 1024 * 1024)     /* of a file, and of
+                                               a document's text, aliases
+                                               counted each time */
 #define MESH_YAML_MAX_DEPTH       64
 #define MESH_YAML_MAX_NODES       2000000   /* of a document, aliases counted
                                                each time they are used */

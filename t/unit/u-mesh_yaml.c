@@ -211,6 +211,36 @@ aliases_share_and_are_counted(void)
 }
 
 
+/* few nodes, but each time a megabyte when the tree is printed */
+
+static void
+long_text_is_counted_each_time(void)
+{
+    size_t   n;
+    char    *text;
+
+    enum { LONG = 1024 * 1024, TIMES = 64 };
+
+    text = malloc(LONG + 8 * TIMES + 64);
+
+    n = (size_t) snprintf(text, 64, "a: &x ");
+    memset(text + n, 'z', LONG);
+    n += LONG;
+    n += (size_t) snprintf(text + n, 64, "\nb: [*x");
+
+    while (n < LONG + 8 * TIMES - 64) {
+        n += (size_t) snprintf(text + n, 64, ", *x");
+    }
+
+    snprintf(text + n, 64, "]\n");
+
+    UNIT_EQ(parse(text), 1);
+    UNIT_HAS(seen[0].text, "bytes");
+
+    free(text);
+}
+
+
 static void
 depth_is_limited(void)
 {
@@ -325,6 +355,7 @@ UNIT_TESTS = {
     UNIT(a_bad_document_takes_no_other_down),
     UNIT(errors_say_what_and_where),
     UNIT(aliases_share_and_are_counted),
+    UNIT(long_text_is_counted_each_time),
     UNIT(depth_is_limited),
     UNIT(items_know_their_line),
     UNIT(every_cut_of_a_text_is_safe),
