@@ -15,8 +15,6 @@
 
 static ngx_uint_t ngx_mesh_field_token(const u_char *p, const u_char *end);
 static ngx_uint_t ngx_mesh_field_text(const u_char *p, const u_char *end);
-static ngx_uint_t ngx_mesh_field_equal(const ngx_str_t *a,
-    const ngx_str_t *b);
 static void ngx_mesh_field_trim(u_char **p, u_char **end);
 
 
@@ -133,18 +131,6 @@ ngx_mesh_field_hop(const ngx_str_t *name)
 
 
 ngx_uint_t
-ngx_mesh_field_is(const ngx_str_t *name, const char *what)
-{
-    ngx_str_t  other;
-
-    other.data = (u_char *) what;
-    other.len = ngx_strlen(what);
-
-    return ngx_mesh_field_equal(name, &other);
-}
-
-
-ngx_uint_t
 ngx_mesh_field_named(const ngx_str_t *list, const ngx_str_t *name)
 {
     ngx_str_t  rest, element;
@@ -152,7 +138,9 @@ ngx_mesh_field_named(const ngx_str_t *list, const ngx_str_t *name)
     rest = *list;
 
     while (ngx_mesh_field_element(&rest, &element) == NGX_OK) {
-        if (ngx_mesh_field_equal(&element, name)) {
+        if (element.len == name->len
+            && ngx_mesh_field_same(element.data, name->data, name->len))
+        {
             return 1;
         }
     }
@@ -164,23 +152,33 @@ ngx_mesh_field_named(const ngx_str_t *list, const ngx_str_t *name)
 ngx_int_t
 ngx_mesh_field_element(ngx_str_t *list, ngx_str_t *element)
 {
-    u_char  *p, *last, *end, *comma;
+    u_char  *p, *last, *end;
 
     while (list->len) {
         p = list->data;
-        end = p + list->len;
+        last = p + list->len;
+        end = NULL;                        /* where parameters begin */
 
-        comma = ngx_strlchr(p, end, ',');
-        last = comma ? comma : end;
+        for (list->data = p; list->data < last; list->data++) {
 
-        list->data = comma ? comma + 1 : end;
-        list->len = end - list->data;
+            if (*list->data == ',') {
+                break;
+            }
 
-        end = ngx_strlchr(p, last, ';');
+            if (*list->data == ';' && end == NULL) {
+                end = list->data;
+            }
+        }
 
         if (end == NULL) {
-            end = last;
+            end = list->data;
         }
+
+        if (list->data < last) {
+            list->data++;
+        }
+
+        list->len = last - list->data;
 
         ngx_mesh_field_trim(&p, &end);
 
@@ -196,17 +194,13 @@ ngx_mesh_field_element(ngx_str_t *list, ngx_str_t *element)
 }
 
 
-static ngx_uint_t
-ngx_mesh_field_equal(const ngx_str_t *a, const ngx_str_t *b)
+ngx_uint_t
+ngx_mesh_field_same(const u_char *a, const u_char *b, size_t len)
 {
     size_t  i;
 
-    if (a->len != b->len) {
-        return 0;
-    }
-
-    for (i = 0; i < a->len; i++) {
-        if (ngx_tolower(a->data[i]) != ngx_tolower(b->data[i])) {
+    for (i = 0; i < len; i++) {
+        if (a[i] != b[i] && ngx_tolower(a[i]) != ngx_tolower(b[i])) {
             return 0;
         }
     }

@@ -32,8 +32,23 @@ typedef struct {
 ngx_int_t ngx_mesh_field_next(u_char **p, u_char *end,
     ngx_mesh_field_t *field);
 
-/* 1 if the name is this one, in lower or upper case */
-ngx_uint_t ngx_mesh_field_is(const ngx_str_t *name, const char *what);
+/* 1 if both have the same len bytes, whatever the case of letters */
+ngx_uint_t ngx_mesh_field_same(const u_char *a, const u_char *b, size_t len);
+
+/*
+ * 1 if the name is what, in lower or upper case; what is in lower case and
+ * starts with a letter.  Every field of a message is asked this: most are
+ * told apart by their first letter.
+ */
+static ngx_inline ngx_uint_t
+ngx_mesh_field_is(const ngx_str_t *name, const char *what)
+{
+    return name->len
+           && (name->data[0] | 0x20) == (u_char) what[0]
+           && name->len == ngx_strlen(what)
+           && ngx_mesh_field_same(name->data, (u_char *) what, name->len);
+}
+
 
 /*
  * 1 for a field that says how a message is framed or belongs to one

@@ -28,6 +28,12 @@ ngx_mesh_interim_find(u_char *p, u_char *end, u_char **after)
 
     static const u_char  begin[] = "HTTP/1.? 1??";
 
+    /* nearly all responses are final ones */
+
+    if (end - p > 9 && p[9] != '1') {
+        return NGX_DECLINED;
+    }
+
     len = ngx_min((size_t) (end - p), NGX_MESH_INTERIM_LINE);
 
     for (i = 0; i < len; i++) {
