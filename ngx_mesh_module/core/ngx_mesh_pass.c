@@ -41,7 +41,7 @@ void
 ngx_mesh_pass_detect(ngx_event_t *rev)
 {
     ssize_t               n;
-    ngx_uint_t            eof;
+    ngx_uint_t            eof, timedout;
     ngx_connection_t     *c;
     ngx_mesh_hello_t      hello;
     ngx_mesh_detect_e     kind;
@@ -55,11 +55,10 @@ ngx_mesh_pass_detect(ngx_event_t *rev)
         return;
     }
 
-    if (rev->timedout) {
-        rev->timedout = 0;
-        ngx_mesh_pass_timeout(a);
-        return;
-    }
+    /* in a busy worker bytes may have come before the timer was looked at */
+
+    timedout = rev->timedout;
+    rev->timedout = 0;
 
     c->log->action = "detecting a protocol";
 
@@ -70,6 +69,11 @@ ngx_mesh_pass_detect(ngx_event_t *rev)
         if (ngx_socket_errno != NGX_EAGAIN && ngx_socket_errno != NGX_EINTR) {
             ngx_connection_error(c, ngx_socket_errno, "recv() failed");
             ngx_mesh_accept_close(c);
+            return;
+        }
+
+        if (timedout) {
+            ngx_mesh_pass_timeout(a);
             return;
         }
 
@@ -96,6 +100,12 @@ ngx_mesh_pass_detect(ngx_event_t *rev)
     }
 
     if (kind == NGX_MESH_DETECT_MORE && !eof) {
+
+        if (timedout && a->spoke) {
+            ngx_mesh_pass_timeout(a);
+            return;
+        }
+
         ngx_mesh_pass_wait(a, 1);
         return;
     }
