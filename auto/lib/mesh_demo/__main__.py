@@ -24,17 +24,24 @@ PAUSE_TIMEOUT = 15.0
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.dirname(os.path.abspath(__file__)))))
 LOCAL = os.path.join(TREE, "auto", "local")
+DEMO = os.path.join(TREE, "conf", "demo")
+LOAD = "50-load.yaml"
 
 
 def up(workers):
-    argv = [LOCAL, "up", "--for", str(os.getpid()), "--workers",
-            str(workers), os.path.join(TREE, "conf", "demo")]
+    """The shop first, then its customers: no request meets a closed door."""
+    shop = sorted(os.path.join(DEMO, name) for name in os.listdir(DEMO)
+                  if name.endswith(".yaml") and name != LOAD)
     try:
-        code = subprocess.run(argv, check=False).returncode
+        run("up", "--for", str(os.getpid()), "--workers", str(workers), *shop)
+        run("apply", "--wait", os.path.join(DEMO, LOAD))
     except BaseException:                 # a signal: up did not end itself
         down()
         raise
-    if code != 0:
+
+
+def run(*argv):
+    if subprocess.run([LOCAL, *argv], check=False).returncode != 0:
         raise client.Failed("the shop did not start")
 
 
