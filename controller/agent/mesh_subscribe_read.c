@@ -534,22 +534,25 @@ static void
 mesh_subscribe_newer(mesh_subscribe_t *s, const char *name, const char *text,
     size_t len)
 {
-    int64_t             generation;
+    char               *end;
+    uint64_t            generation;
     mesh_key_t         *key;
     const mesh_held_t  *held;
 
     key = mesh_map_get(&s->keys, name);
-    generation = mesh_number_parse(text, len, INT64_MAX);
 
-    if (key == NULL || generation < 0) {
+    errno = 0;
+    generation = strtoull(text, &end, 10);     /* hiredis ends it with a NUL */
+
+    if (key == NULL || text[0] < '1' || text[0] > '9' || end != text + len
+        || errno != 0)
+    {
         return;
     }
 
     held = mesh_docs_get(&s->docs, name);
 
-    if (held == NULL
-        || (uint64_t) generation > held->envelope.generation)
-    {
+    if (held == NULL || generation > held->envelope.generation) {
         key->dirty = 1;
         mesh_subscribe_later(s);
     }
