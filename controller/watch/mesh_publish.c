@@ -16,6 +16,8 @@
 
 
 #define MESH_PUBLISH_PLAUSIBLE    (UINT64_C(1) << 23)
+#define MESH_PUBLISH_CLOCK_S      120      /* an epoch of the clock */
+#define MESH_PUBLISH_CLOCK_0      1735689600LL          /* 2025-01-01 */
 
 
 typedef struct {
@@ -43,7 +45,7 @@ static const char *mesh_publish_text(const redisReply *reply, size_t i);
 static void mesh_publish_claim(mesh_publish_t *p, const char *found,
     uint64_t genuine);
 static uint64_t mesh_publish_next_epoch(const mesh_publish_t *p,
-    const char *found, uint64_t genuine);
+    const char *found, uint64_t genuine, time_t now);
 static int mesh_publish_use_epoch(mesh_publish_t *p, uint64_t epoch);
 static void mesh_publish_on_claim(mesh_publish_t *p, char *text,
     const redisReply *reply);
@@ -77,6 +79,7 @@ mesh_publish_new(const mesh_publish_conf_t *conf, mesh_err_t *err)
     p->identity = mesh_mem_str(conf->identity);
     p->epoch_file = mesh_mem_printf("%s/epoch", conf->state_dir);
     p->superseded = conf->superseded;
+    p->epoch_set = conf->epoch_min;
     p->data = conf->data;
     p->tombstone_s = conf->tombstone_s ? conf->tombstone_s
                                        : MESH_PUBLISH_TOMBSTONE_S;
@@ -479,7 +482,7 @@ mesh_publish_claim(mesh_publish_t *p, const char *found, uint64_t genuine)
     mesh_sign_t  *sign;
     const char   *argv[11];
 
-    epoch = mesh_publish_next_epoch(p, found, genuine);
+    epoch = mesh_publish_next_epoch(p, found, genuine, time(NULL));
 
     p->state = MESH_PUBLISH_IDLE;
 
@@ -529,15 +532,16 @@ mesh_publish_claim(mesh_publish_t *p, const char *found, uint64_t genuine)
 /*
  * One more than any that was ever used, as far as can be told.  What stands
  * in mesh:epoch without a genuine signer may be anything, and counts only if
- * it leaves room for many more.
+ * it leaves room for many more.  If Redis and our own file are lost together
+ * nothing can be told, but agents remember: the clock stands in.
  */
 
 static uint64_t
 mesh_publish_next_epoch(const mesh_publish_t *p, const char *found,
-    uint64_t genuine)
+    uint64_t genuine, time_t now)
 {
     char      *end;
-    uint64_t   epoch, number;
+    uint64_t   epoch, number, least;
 
     epoch = mesh_max(p->used, genuine);
 
@@ -549,7 +553,25 @@ mesh_publish_next_epoch(const mesh_publish_t *p, const char *found,
         epoch = mesh_max(epoch, number);
     }
 
-    return mesh_max(epoch + 1, p->epoch_min);
+    least = p->epoch_set ? p->epoch_set : mesh_publish_epoch_at(now);
+    least = mesh_max(least, p->epoch_min);
+
+    return mesh_max(epoch + 1, least);
+}
+
+
+uint64_t
+mesh_publish_epoch_at(time_t now)
+{
+    uint64_t  epoch;
+
+    if (now < MESH_PUBLISH_CLOCK_0) {
+        return 1;
+    }
+
+    epoch = (uint64_t) (now - MESH_PUBLISH_CLOCK_0) / MESH_PUBLISH_CLOCK_S;
+
+    return mesh_min(epoch + 1, MESH_PUBLISH_PLAUSIBLE);
 }
 
 

@@ -32,6 +32,7 @@ typedef struct {
     const char         *identity;        /* SPIFFE ID of the one writer */
     const char         *state_dir;       /* the highest epoch used, on disk */
     unsigned            tombstone_s;     /* 0: MESH_PUBLISH_TOMBSTONE_S */
+    uint64_t            epoch_min;       /* 0: what the clock says */
 
     /* a newer writer holds the mesh by right: nothing is written any more */
     void              (*superseded)(void *data, uint64_t epoch);
@@ -63,6 +64,12 @@ void mesh_publish_start(mesh_publish_t *publish);
  * on, and a later start claims an epoch of its own.
  */
 void mesh_publish_stop(mesh_publish_t *publish);
+
+/*
+ * The epoch that the clock says: one every two minutes, so that a writer
+ * that finds no trace of those before it is still newer than they were.
+ */
+uint64_t mesh_publish_epoch_at(time_t now);
 
 /* epochs from now on are at least that: the Lease's transitions */
 void mesh_publish_epoch_min(mesh_publish_t *publish, uint64_t epoch);

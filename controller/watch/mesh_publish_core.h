@@ -80,6 +80,7 @@ struct mesh_publish_s {
 
     uint64_t                     used;       /* highest epoch ever used */
     uint64_t                     epoch_min;  /* by the Lease */
+    uint64_t                     epoch_set;  /* by an option; 0: the clock */
     uint64_t                     epoch;      /* ours, 0: none yet */
     uint64_t                     counter;
     char                         epoch_text[24];

@@ -52,6 +52,7 @@ typedef struct {
     const char          *state_dir;
     const char          *log_level;
     int64_t              tombstone_ttl;
+    int64_t              epoch_min;
 } mesh_watch_conf_t;
 
 
@@ -168,6 +169,10 @@ static const mesh_opt_t  mesh_watch_opts[] = {
     { "tombstone-ttl", "SECONDS", MESH_OPT_NUMBER, 0,
       offsetof(mesh_watch_conf_t, tombstone_ttl), "3600", 10, 604800,
       "how long Redis tells that a document is gone" },
+
+    { "epoch-min", "NUMBER", MESH_OPT_NUMBER, 0,
+      offsetof(mesh_watch_conf_t, epoch_min), "0", 0, 8388608,
+      "no epoch is below it; 0: the one that the clock says" },
 
     { "admin", "ADDR:PORT", MESH_OPT_STRING, 0,
       offsetof(mesh_watch_conf_t, admin), NULL, 0, 0,
@@ -393,6 +398,7 @@ mesh_watch_start_publish(mesh_watch_t *watch, mesh_err_t *err)
     publish.identity = watch->id;
     publish.state_dir = watch->conf.state_dir;
     publish.tombstone_s = (unsigned) watch->conf.tombstone_ttl;
+    publish.epoch_min = (uint64_t) watch->conf.epoch_min;
     publish.superseded = mesh_watch_on_superseded;
     publish.data = watch;
 

@@ -122,7 +122,7 @@ class Mesh:
             "--identity=127.0.0.1:8443",
             "--token=" + self.path("watch.token"),
             "--trust=" + self.path("ca/trust.crt"),
-            "--state-dir=" + self.path("epoch"))
+            "--state-dir=" + self.path("epoch"), "--epoch-min=1")
 
     def __enter__(self):
         return self

@@ -5,6 +5,7 @@
 # or lacks takes anything away.
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,6 +242,22 @@ def outlives_redis(t):
     t.ok(knows("nobody 10.96.0.77:80;", seconds=15), "and answers")
 
 
+def outlives_the_epoch(t):
+    """Redis and what the writer keeps are lost at once: it is believed on."""
+    mesh.cli("FLUSHALL")
+    for program in (mesh.watch, mesh.redis):
+        program.kill()
+    shutil.rmtree(mesh.path("epoch"))
+    mesh.watch.words = mesh.watch.words[:-1]       # --epoch-min: by the clock
+    for program in (mesh.redis, mesh.watch):
+        program.start()
+    mesh.objects("cart-5b", pod("cart-5b", "cart", "10.244.1.55"))
+    t.ok(knows("endpoint 10.244.1.55:8080", seconds=15), "news arrive",
+         side.log()[-1500:])
+    mesh.gone("cart-5b")
+    t.ok(lacks("10.244.1.55"), "and go")
+
+
 def starts_from_disk(t):
     """Everything else is dead, the sidecar starts anew."""
     for program in (mesh.watch, mesh.redis, mesh.identity):
@@ -358,6 +375,19 @@ def renders(t):
     t.has(text, "endpoint 10.244.1.8:8080 workload=shop/cart-8", "state")
 
 
+def follows_far(t):
+    """The epochs that a vandal makes are high, but epochs all the same."""
+    mesh.cli("SET", "mesh:epoch", "8388607")
+    t.ok(until(lambda: mesh.generation("mesh:synced") >> 40 == 8388608, 15),
+         "a high one", mesh.watch.log()[-500:])
+    t.ok(side.logged("writer of epoch 8388608"), "is the writer's")
+    for name in ("cart-9", "cart-10"):
+        address = f"10.244.1.{name[5:]}"
+        mesh.objects(name, pod(name, "cart", address))
+        t.ok(knows(f"endpoint {address}:8080"), "news arrive",
+             side.log()[-500:])
+
+
 def ends(t):
     t.equal(side.stop(), 0, "SIGTERM: exit code 0")
 
@@ -365,9 +395,9 @@ def ends(t):
 tap = Tap()
 try:
     code = tap.run([starts, answers, follows, refuses_lies, refuses_the_past,
-                    distrusts, outlives_redis, starts_from_disk,
-                    mends_documents, mends_the_file, nginx_follows, reloads,
-                    renders, ends])
+                    distrusts, outlives_redis, outlives_the_epoch,
+                    starts_from_disk, mends_documents, mends_the_file,
+                    nginx_follows, reloads, renders, follows_far, ends])
 finally:
     side.__exit__()
     mesh.__exit__()

@@ -54,6 +54,7 @@ class KubeWorld(World):
                 f"--identity=127.0.0.1:{self.port}",
                 "--token=" + self.path("token"),
                 "--trust=" + self.path("ca/trust.crt"),
+                "--epoch-min=1",
                 "--state-dir=" + self.path(state or "state-" + name)]
 
     def truth(self):

@@ -216,7 +216,8 @@ class World:
                     f"--identity=127.0.0.1:{self.port}",
                     "--token=" + self.path("token"),
                     "--trust=" + self.path("ca/trust.crt"),
-                    "--state-dir=" + self.path(state), *self.options,
+                    "--state-dir=" + self.path(state), "--epoch-min=1",
+                    *self.options,
                     *options)
 
     def trust(self):
