@@ -48,7 +48,17 @@ ngx_mesh_ewma_add(ngx_mesh_slot_t *slot, uint64_t sample_us, uint64_t now_us)
 void
 ngx_mesh_ewma_fail(ngx_mesh_slot_t *slot, uint64_t sample_us, uint64_t now_us)
 {
-    /* a connection refused in no time must not look like a fast endpoint */
+    uint64_t  again_us;
+
+    /*
+     * a connection refused in no time must not look like a fast endpoint, and
+     * one that refuses again not like those that are slower than the first
+     */
+
+    again_us = slot->stamp_us ? 2 * ngx_mesh_ewma_get(slot, now_us) : 0;
+    again_us = ngx_min(again_us, NGX_MESH_EWMA_REPEATED_US);
+
+    sample_us = ngx_max(sample_us, again_us);
 
     ngx_mesh_ewma_add(slot, ngx_max(sample_us, NGX_MESH_EWMA_FAILED_US),
                       now_us);

@@ -21,6 +21,7 @@
 #define NGX_MESH_EWMA_START_US    30000         /* nothing was measured yet */
 #define NGX_MESH_EWMA_DECAY_US    10000000
 #define NGX_MESH_EWMA_FAILED_US   100000        /* least cost of a failure */
+#define NGX_MESH_EWMA_REPEATED_US 1600000       /* of one after others */
 #define NGX_MESH_EWMA_MAX_US      60000000      /* slower makes no difference */
 
 

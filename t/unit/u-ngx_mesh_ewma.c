@@ -103,6 +103,27 @@ failures_never_look_fast(void)
 
 
 static void
+failures_cost_more_each_time(void)
+{
+    uint64_t         expected;
+    ngx_mesh_slot_t  slot;
+
+    memset(&slot, 0, sizeof(slot));
+
+    for (expected = NGX_MESH_EWMA_FAILED_US;
+         expected <= NGX_MESH_EWMA_REPEATED_US;
+         expected *= 2)
+    {
+        ngx_mesh_ewma_fail(&slot, 50, SECOND);
+        UNIT_EQ(slot.ewma_us, expected);
+    }
+
+    ngx_mesh_ewma_fail(&slot, 50, SECOND);
+    UNIT_EQ(slot.ewma_us, NGX_MESH_EWMA_REPEATED_US);
+}
+
+
+static void
 cost_counts_what_is_on_the_way(void)
 {
     uint64_t         one;
@@ -191,6 +212,7 @@ UNIT_TESTS = {
     UNIT(comes_down_by_age),
     UNIT(bears_a_clock_that_goes_back),
     UNIT(failures_never_look_fast),
+    UNIT(failures_cost_more_each_time),
     UNIT(cost_counts_what_is_on_the_way),
     UNIT(cost_of_an_idle_endpoint_grows_too),
     UNIT(cost_does_not_overflow),
