@@ -74,6 +74,7 @@ typedef struct {
     ngx_mesh_tls_e            requests_tls;    /* label of requests */
     off_t                     write_bytes;     /* counted so far */
     unsigned                  passed:1;  /* unknown, and let through */
+    unsigned                  undeclared:1;  /* protocol was not declared */
 } ngx_mesh_conn_t;
 
 

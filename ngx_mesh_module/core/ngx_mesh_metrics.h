@@ -37,6 +37,8 @@
     X(agent_lost, COUNTER, "Datagrams to the agent that were dropped")        \
     X(detect_timeout, COUNTER,                                                \
       "Connections that went raw because the client said nothing")            \
+    X(detect_learned, COUNTER,                                                \
+      "Connections that went raw at once because others had to wait")         \
     X(state_loads, COUNTER, "State snapshots taken into use")                 \
     X(state_refused, COUNTER, "State snapshots refused")                      \
     X(identity_loads, COUNTER, "Certificate and key pairs taken into use")    \

@@ -14,6 +14,7 @@
 #include <ngx_mesh.h>
 #include <ngx_mesh_accept.h>
 #include <ngx_mesh_detect.h>
+#include <ngx_mesh_learned.h>
 #include <ngx_mesh_metrics.h>
 #include <ngx_mesh_pass.h>
 
@@ -23,6 +24,8 @@
 #define NGX_MESH_DETECT_PATIENCE  10
 
 
+static void ngx_mesh_pass_learn(ngx_mesh_accepted_t *a,
+    ngx_mesh_detect_e kind, ngx_mesh_hello_t *hello);
 static void ngx_mesh_pass_wait(ngx_mesh_accepted_t *a, ngx_uint_t spoke);
 static ngx_uint_t ngx_mesh_pass_is_http(ngx_mesh_accepted_t *a);
 static void ngx_mesh_pass_timeout(ngx_mesh_accepted_t *a);
@@ -61,6 +64,8 @@ ngx_mesh_pass_detect(ngx_event_t *rev)
     rev->timedout = 0;
 
     c->log->action = "detecting a protocol";
+
+    a->conn.undeclared = (a->conn.protocol == MESH_PROTO_DETECT);
 
     n = recv(c->fd, ngx_mesh_peek, sizeof(ngx_mesh_peek), MSG_PEEK);
 
@@ -114,9 +119,30 @@ ngx_mesh_pass_detect(ngx_event_t *rev)
 
     if (kind == NGX_MESH_DETECT_MORE) {
         kind = NGX_MESH_DETECT_RAW;
+
+    } else if (a->conn.undeclared) {
+        ngx_mesh_pass_learn(a, kind, &hello);
     }
 
     ngx_mesh_pass_by_kind(a, kind, &hello);
+}
+
+
+/*
+ * Bytes say what an undeclared port speaks.  Mesh TLS says nothing of it, it
+ * begins with its client whatever is inside.
+ */
+
+static void
+ngx_mesh_pass_learn(ngx_mesh_accepted_t *a, ngx_mesh_detect_e kind,
+    ngx_mesh_hello_t *hello)
+{
+    if (kind == NGX_MESH_DETECT_RAW) {
+        ngx_mesh_learned_raw(&a->conn.dst, NGX_MESH_LEARNED_BYTES);
+
+    } else if (kind != NGX_MESH_DETECT_TLS || !hello->mesh) {
+        ngx_mesh_learned_forget(&a->conn.dst);
+    }
 }
 
 
@@ -125,7 +151,7 @@ ngx_mesh_pass_detect(ngx_event_t *rev)
  * the port is known to be HTTP: then it only keeps a connection in stock,
  * which is idle in nginx's sense.  One that began to speak gets more time
  * for the rest.  Either way the connection may be dropped when nginx is
- * short of them.
+ * short of them.  Nobody waits where all had waited in vain.
  */
 
 static void
@@ -138,6 +164,12 @@ ngx_mesh_pass_wait(ngx_mesh_accepted_t *a, ngx_uint_t spoke)
     c = a->conn.connection;
     rev = c->read;
     ms = a->port->conf->detect_ms;
+
+    if (a->conn.undeclared && !a->spoke && ngx_mesh_learned(&a->conn.dst)) {
+        ngx_mesh_count(NGX_MESH_C_detect_learned, 1);
+        ngx_mesh_pass_by_kind(a, NGX_MESH_DETECT_RAW, NULL);
+        return;
+    }
 
     if (spoke && !a->spoke) {
         a->spoke = 1;

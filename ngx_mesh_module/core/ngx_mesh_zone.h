@@ -20,13 +20,14 @@
  */
 
 #include <ngx_mesh.h>
+#include <ngx_mesh_learned.h>
 
 
 #define NGX_MESH_ZONE_PROCS       8
 #define NGX_MESH_ZONE_SHARED      (NGX_MESH_ZONE_PROCS - 1)
 
 #define NGX_MESH_ZONE_MAGIC       "MESHZONE"
-#define NGX_MESH_ZONE_LAYOUT      1        /* raise it with any change here */
+#define NGX_MESH_ZONE_LAYOUT      2        /* raise it with any change here */
 
 #define NGX_MESH_ZONE_MIN_BYTES   (64 * 1024)
 
@@ -82,6 +83,8 @@ typedef struct {
     ngx_atomic_t              text_used;   /* bytes of the arena */
 
     ngx_mesh_zone_proc_t      procs[NGX_MESH_ZONE_PROCS];
+
+    ngx_atomic_t              learned[NGX_MESH_LEARNED_PORTS];
 } ngx_mesh_zone_t;
 
 

@@ -39,6 +39,7 @@ typedef struct {
 typedef struct {                         /* of one connection of a session */
     ngx_recv_pt               recv;      /* what c->recv was, and so on */
     ngx_send_chain_pt         send_chain;
+    unsigned                  spoke:1;   /* bytes came */
     unsigned                  over:1;    /* close_notify came */
     unsigned                  last:1;    /* all that will be sent is known */
     unsigned                  notified:1;   /* close_notify was sent */

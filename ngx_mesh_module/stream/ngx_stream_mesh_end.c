@@ -17,10 +17,13 @@
 #include <ngx_stream.h>
 
 #include <ngx_stream_mesh.h>
+#include <ngx_mesh_learned.h>
 
 
 static ssize_t ngx_stream_mesh_end_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
+static void ngx_stream_mesh_end_learn(ngx_stream_session_t *s,
+    ngx_stream_mesh_ctx_t *ctx, ngx_connection_t *c);
 static void ngx_stream_mesh_end_alert(const ngx_ssl_conn_t *ssl, int where,
     int ret);
 static ngx_chain_t *ngx_stream_mesh_end_send_chain(ngx_connection_t *c,
@@ -75,6 +78,11 @@ ngx_stream_mesh_end_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
     n = end->recv(c, buf, size);
 
+    if (n > 0 && !end->spoke) {
+        end->spoke = 1;
+        ngx_stream_mesh_end_learn(s, ctx, c);
+    }
+
     if (n == 0 && c->ssl && !end->over) {
         ngx_log_error(NGX_LOG_INFO, c->log, 0,
                       "TLS was cut off without \"close_notify\"");
@@ -88,6 +96,22 @@ ngx_stream_mesh_end_recv(ngx_connection_t *c, u_char *buf, size_t size)
     }
 
     return n;
+}
+
+
+/* the first bytes of c: was it the server that spoke first? */
+
+static void
+ngx_stream_mesh_end_learn(ngx_stream_session_t *s,
+    ngx_stream_mesh_ctx_t *ctx, ngx_connection_t *c)
+{
+    ngx_mesh_conn_t  *conn;
+
+    conn = ctx->flow.conn;
+
+    if (conn && conn->undeclared && c != s->connection && !ctx->client.spoke) {
+        ngx_mesh_learned_raw(&conn->dst, NGX_MESH_LEARNED_FIRST);
+    }
 }
 
 
