@@ -481,7 +481,11 @@ mesh_kube_leader_complain(mesh_kube_leader_t *leader,
 
     status = ended->whole ? ended->status : 1;
 
-    if (status == 200 || status == 201 || status == 404 || status == 409) {
+    if (status == 404 && leader->lease.task == MESH_LEASE_GET) {
+        return;                            /* it is yet to be made */
+    }
+
+    if (status == 200 || status == 201 || status == 409) {
         leader->status = 0;
         return;
     }
@@ -493,10 +497,10 @@ mesh_kube_leader_complain(mesh_kube_leader_t *leader,
     leader->status = status;
 
     if (ended->whole) {
-        mesh_log(status == 401 || status == 403 || status == 400
-                 ? MESH_LOG_ERROR : MESH_LOG_WARN, 0,
-                 "lease %s/%s: status %d", leader->namespace_, leader->name,
-                 ended->status);
+        mesh_log(status < 429 ? MESH_LOG_ERROR : MESH_LOG_WARN, 0,
+                 "lease %s/%s: status %d%s", leader->namespace_,
+                 leader->name, ended->status,
+                 status == 404 ? ", is there such a namespace?" : "");
 
     } else {
         mesh_log(MESH_LOG_WARN, 0, "lease %s/%s: %s", leader->namespace_,

@@ -168,6 +168,7 @@ mesh_lease_answer(mesh_lease_t *lease, int status,
         lease->seen = *record;
         lease->seen_ms = now_ms;
         lease->renewed_ms = lease->began_ms;
+        lease->beaten = 0;
 
         /* unless the answer took so long that it proves nothing any more */
 
@@ -180,14 +181,21 @@ mesh_lease_answer(mesh_lease_t *lease, int status,
     } else if (status == 409 || status == 404 || status == 200
                || status == 201)
     {
-        /* somebody else was quicker, or it is gone, or nothing changed */
+        /* somebody else was quicker, or it is gone: looked at once, but not
+           again and again; or nothing changed; or there is no namespace */
 
-        mesh_lease_task(lease, MESH_LEASE_GET, now_ms);
+        delay = mesh_backoff_jitter(MESH_LEASE_RETRY_MS, 20, random);
 
-        if (status == 200 || status == 201) {
-            lease->at_ms += MESH_LEASE_RETRY_MS;
+        if (lease->beaten == 0
+            && (status == 409
+                || (status == 404 && task == MESH_LEASE_UPDATE)))
+        {
+            delay = 0;
         }
 
+        lease->beaten = 1;
+
+        mesh_lease_task(lease, MESH_LEASE_GET, now_ms + delay);
         return;
     }
 
@@ -223,6 +231,8 @@ mesh_lease_got(mesh_lease_t *lease, const mesh_lease_record_t *record,
         mesh_lease_task(lease, MESH_LEASE_UPDATE, now_ms);
         return;
     }
+
+    lease->beaten = 0;
 
     /* when it ends we do not look again: the version tells if it was renewed
        in the last moment */

@@ -14,7 +14,8 @@
  *
  * Others' clocks are not looked at: a Lease is over when we have seen it
  * unchanged for its duration.  With the presets a follower takes over at most
- * poll + duration + one request = 12 s and a little after a death.
+ * poll + duration + one request = 11 s and a little after a death, and less
+ * than 15 s if one request is lost (3 s) on the way.
  *
  * A leader is one only until deadline after the moment in which its last
  * good renewal was sent, so the old one has stopped before the new one can
@@ -25,10 +26,10 @@
 #include <mesh_core.h>
 
 
-#define MESH_LEASE_DURATION_S    10
+#define MESH_LEASE_DURATION_S    9
 #define MESH_LEASE_DURATION_MAX_S  60      /* of others, believed */
 #define MESH_LEASE_POLL_MS       2000      /* renewals, and looks of others */
-#define MESH_LEASE_DEADLINE_MS   7000
+#define MESH_LEASE_DEADLINE_MS   6500
 #define MESH_LEASE_RETRY_MS      500       /* after a failure */
 #define MESH_LEASE_HOLDER_MAX    256
 #define MESH_LEASE_VERSION_MAX   128
@@ -65,6 +66,7 @@ typedef struct {
     mesh_lease_do_e  task;               /* next, or under way */
     unsigned         busy:1;
     unsigned         leader:1;
+    unsigned         beaten:1;           /* the last write was refused */
     unsigned         releasing:1;
     unsigned         giving_up:1;        /* the request under way does */
     unsigned         released:1;         /* or not ours to release */

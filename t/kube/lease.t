@@ -67,7 +67,7 @@ def one_writes(tap):
         tap.equal(len(world.leader()), 1, "one: one leader")
         spec = world.lease()
         tap.equal((spec["leaseDurationSeconds"], spec["leaseTransitions"]),
-                  (10, 0), "one: the Lease")
+                  (9, 0), "one: the Lease")
         wait(5)
         tap.ok(2 <= len(world.api.lease_puts) <= 6,
                f"one: {len(world.api.lease_puts)} writes of it in 5 s")
@@ -159,6 +159,14 @@ def unwritable(tap):
         wait(1)
         tap.ok(not world.synced(), "unwritable: nothing is written")
         world.api.faults.forbidden.clear()
+        world.api.faults.missing.add(path)
+        tap.ok(until(lambda: "such a namespace?" in world.log()),
+               "unwritable: no namespace", world.log())
+        before = world.api.count("/leases")
+        wait(2)
+        asked = world.api.count("/leases") - before
+        tap.ok(asked <= 12, f"unwritable: {asked} requests in 2 s")
+        world.api.faults.missing.clear()
         tap.equal(world.true(), "", "unwritable: with the right it is")
         world.client("FLUSHALL")
         tap.equal(world.true(), "", "unwritable: a wiped Redis is filled")
