@@ -297,6 +297,7 @@ a_leader_stops_in_time(void)
     UNIT_EQ(now, 1000 + MESH_LEASE_DEADLINE_MS + 10);
 
     /* it is back: another term, if nobody else had one */
+
     now += 1000;
     UNIT_EQ(next(&a, now), MESH_LEASE_UPDATE);
     UNIT_EQ(a.sent.transitions, 1);
