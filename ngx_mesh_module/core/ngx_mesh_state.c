@@ -52,7 +52,7 @@ static ngx_int_t ngx_mesh_state_endpoints(ngx_mesh_state_t *state);
 static uint64_t ngx_mesh_state_key(const mesh_state_endpoint_t *record,
     ngx_str_t *identity);
 static void ngx_mesh_state_use(ngx_mesh_state_t *state);
-static void ngx_mesh_state_unpin(void *data);
+static void ngx_mesh_state_cleanup(void *data);
 static void ngx_mesh_state_report(ngx_event_t *ev);
 
 
@@ -474,15 +474,31 @@ ngx_mesh_state_pin(ngx_pool_t *pool)
         return NULL;
     }
 
-    cln->handler = ngx_mesh_state_unpin;
+    cln->handler = ngx_mesh_state_cleanup;
     cln->data = ngx_mesh_state_get();
 
     return cln->data;
 }
 
 
+void
+ngx_mesh_state_unpin(ngx_pool_t *pool, ngx_mesh_state_t *state)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler == ngx_mesh_state_cleanup && cln->data == state) {
+            cln->handler = NULL;
+            ngx_mesh_state_release(state);
+            return;
+        }
+    }
+}
+
+
 static void
-ngx_mesh_state_unpin(void *data)
+ngx_mesh_state_cleanup(void *data)
 {
     ngx_mesh_state_release(data);
 }

@@ -47,6 +47,9 @@ void ngx_mesh_state_release(ngx_mesh_state_t *state);
 /* pins the current snapshot until pool dies; NULL: none, or no memory */
 ngx_mesh_state_t *ngx_mesh_state_pin(ngx_pool_t *pool);
 
+/* takes away before that what pin gave; nothing may point into it any more */
+void ngx_mesh_state_unpin(ngx_pool_t *pool, ngx_mesh_state_t *state);
+
 /*
  * May a connection to addr go on?  NGX_OK: yes, and *entry is what the
  * address is, NULL if it is nothing of the mesh; NGX_AGAIN: inside the

@@ -39,6 +39,8 @@ typedef struct {
 typedef struct {                         /* of one connection of a session */
     ngx_recv_pt               recv;      /* what c->recv was, and so on */
     ngx_send_chain_pt         send_chain;
+    void                    (*info)(const ngx_ssl_conn_t *ssl, int where,
+                                    int ret);
     unsigned                  spoke:1;   /* bytes came */
     unsigned                  over:1;    /* close_notify came */
     unsigned                  last:1;    /* all that will be sent is known */
@@ -52,6 +54,7 @@ typedef struct {
     ngx_mesh_direction_e      direction;
     ngx_stream_mesh_end_t     client;
     ngx_stream_mesh_end_t     server;
+    ngx_str_t                 service;   /* once the state is let go */
     unsigned                  reset:1;   /* a connection broke down */
 } ngx_stream_mesh_ctx_t;
 
@@ -64,6 +67,10 @@ ngx_stream_mesh_ctx_t *ngx_stream_mesh_get_ctx(ngx_stream_session_t *s);
 
 /* its flow, for counting; NULL as above */
 ngx_mesh_flow_t *ngx_stream_mesh_get_flow(ngx_stream_session_t *s);
+
+/* "shop/redis:6379", len 0: none; NGX_ERROR: no memory */
+ngx_int_t ngx_stream_mesh_service_text(ngx_stream_session_t *s,
+    ngx_stream_mesh_ctx_t *ctx, ngx_str_t *value);
 
 /* the mesh resets s itself: keeps and logs a code of ngx_mesh_error.c */
 void ngx_stream_mesh_refuse(ngx_stream_session_t *s,

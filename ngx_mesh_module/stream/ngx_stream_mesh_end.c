@@ -38,6 +38,7 @@ void
 ngx_stream_mesh_end_watch(ngx_stream_session_t *s,
     ngx_stream_mesh_ctx_t *ctx, ngx_connection_t *c)
 {
+    ngx_ssl_conn_t         *ssl;
     ngx_stream_mesh_end_t  *end;
 
     end = (c == s->connection) ? &ctx->client : &ctx->server;
@@ -55,7 +56,15 @@ ngx_stream_mesh_end_watch(ngx_stream_session_t *s,
     if (c->ssl) {
         c->need_last_buf = 1;              /* send_chain sees the end */
 
-        SSL_set_info_callback(c->ssl->connection, ngx_stream_mesh_end_alert);
+        ssl = c->ssl->connection;
+
+        end->info = SSL_get_info_callback(ssl);
+
+        if (end->info == NULL) {
+            end->info = SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
+        }
+
+        SSL_set_info_callback(ssl, ngx_stream_mesh_end_alert);
     }
 
     if (ctx->reset) {
@@ -117,7 +126,8 @@ ngx_stream_mesh_end_learn(ngx_stream_session_t *s,
 
 /*
  * nginx tells OpenSSL to take any end for an orderly one, so the alert has to
- * be seen itself.  After the handshake its own callback has nothing to do.
+ * be seen itself.  The callback that was there still counts fatal ones: who
+ * refuses a client of TLS 1.3 says so when its handshake has long been done.
  */
 
 static void
@@ -125,21 +135,20 @@ ngx_stream_mesh_end_alert(const ngx_ssl_conn_t *ssl, int where, int ret)
 {
     ngx_connection_t       *c;
     ngx_stream_session_t   *s;
+    ngx_stream_mesh_end_t  *end;
     ngx_stream_mesh_ctx_t  *ctx;
-
-    if (where != SSL_CB_READ_ALERT || (ret & 0xff) != SSL_AD_CLOSE_NOTIFY) {
-        return;
-    }
 
     c = ngx_ssl_get_connection((ngx_ssl_conn_t *) ssl);
     s = c->data;
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_mesh_module);
+    end = (c == s->connection) ? &ctx->client : &ctx->server;
 
-    if (c == s->connection) {
-        ctx->client.over = 1;
+    if (end->info) {
+        end->info(ssl, where, ret);
+    }
 
-    } else {
-        ctx->server.over = 1;
+    if (where == SSL_CB_READ_ALERT && (ret & 0xff) == SSL_AD_CLOSE_NOTIFY) {
+        end->over = 1;
     }
 }
 

@@ -44,8 +44,6 @@ static ngx_int_t ngx_stream_mesh_server_id(ngx_stream_session_t *s,
     ngx_stream_mesh_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_stream_mesh_direction(ngx_stream_session_t *s,
     ngx_stream_mesh_ctx_t *ctx, ngx_str_t *value);
-static ngx_int_t ngx_stream_mesh_service(ngx_stream_session_t *s,
-    ngx_stream_mesh_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_stream_mesh_endpoint(ngx_stream_session_t *s,
     ngx_stream_mesh_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_stream_mesh_tls_text(ngx_stream_session_t *s,
@@ -136,7 +134,7 @@ static ngx_stream_mesh_value_pt  ngx_stream_mesh_values[] = {
     ngx_stream_mesh_client_id,
     ngx_stream_mesh_server_id,
     ngx_stream_mesh_direction,
-    ngx_stream_mesh_service,
+    ngx_stream_mesh_service_text,
     ngx_stream_mesh_endpoint,
     ngx_stream_mesh_tls_text,
     ngx_stream_mesh_dst_addr,
@@ -375,11 +373,9 @@ ngx_stream_mesh_direction(ngx_stream_session_t *s,
 }
 
 
-/* "shop/redis:6379" */
-
-static ngx_int_t
-ngx_stream_mesh_service(ngx_stream_session_t *s, ngx_stream_mesh_ctx_t *ctx,
-    ngx_str_t *value)
+ngx_int_t
+ngx_stream_mesh_service_text(ngx_stream_session_t *s,
+    ngx_stream_mesh_ctx_t *ctx, ngx_str_t *value)
 {
     const mesh_state_view_t     *view;
     const mesh_state_service_t  *service;
@@ -387,6 +383,7 @@ ngx_stream_mesh_service(ngx_stream_session_t *s, ngx_stream_mesh_ctx_t *ctx,
     service = ctx->flow.service;
 
     if (service == NULL) {
+        *value = ctx->service;
         return NGX_OK;
     }
 

@@ -20,6 +20,7 @@
 #include <ngx_mesh_ewma.h>
 #include <ngx_mesh_link.h>
 #include <ngx_mesh_metrics.h>
+#include <ngx_mesh_state.h>
 #include <ngx_mesh_tls.h>
 
 
@@ -44,6 +45,10 @@ static void ngx_stream_upstream_mesh_save_session(ngx_peer_connection_t *pc,
     void *data);
 static void ngx_stream_upstream_mesh_notify(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t type);
+static void ngx_stream_upstream_mesh_let_go(
+    ngx_stream_upstream_mesh_peer_t *mp);
+static ngx_int_t ngx_stream_upstream_mesh_copy(ngx_pool_t *pool,
+    ngx_str_t *text);
 static void ngx_stream_upstream_mesh_free(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t state);
 static void ngx_stream_upstream_mesh_failed(
@@ -270,6 +275,112 @@ ngx_stream_upstream_mesh_notify(ngx_peer_connection_t *pc, void *data,
         ngx_mesh_ewma_add(mp->target.slot, now_us - mp->target.start_us,
                           now_us);
     }
+
+    if (mp->ctx->flow.state) {
+        ngx_stream_upstream_mesh_let_go(mp);
+    }
+}
+
+
+/*
+ * A session may last for days and a snapshot weighs hundreds of kilobytes, so
+ * what may still be asked is copied and the snapshot goes.  Without memory it
+ * stays until the session ends.
+ */
+
+static void
+ngx_stream_upstream_mesh_let_go(ngx_stream_upstream_mesh_peer_t *mp)
+{
+    ngx_str_t                    service, *name;
+    ngx_uint_t                   i;
+    ngx_pool_t                  *pool;
+    struct sockaddr             *sockaddr;
+    ngx_mesh_flow_t             *flow;
+    ngx_mesh_endpoint_t         *endpoint;
+    ngx_stream_upstream_t       *u;
+    ngx_stream_upstream_state_t  *states;
+
+    flow = &mp->ctx->flow;
+    u = mp->session->upstream;
+    pool = mp->session->connection->pool;
+    states = mp->session->upstream_states->elts;
+
+    ngx_str_null(&service);
+
+    /* the last one of these is the endpoint's */
+
+    for (i = 0; i < mp->session->upstream_states->nelts; i++) {
+
+        name = ngx_palloc(pool, sizeof(ngx_str_t));
+        if (name == NULL) {
+            return;
+        }
+
+        *name = *states[i].peer;
+
+        if (ngx_stream_upstream_mesh_copy(pool, name) != NGX_OK) {
+            return;
+        }
+
+        states[i].peer = name;
+    }
+
+    endpoint = ngx_palloc(pool, sizeof(ngx_mesh_endpoint_t));
+    sockaddr = ngx_palloc(pool, flow->endpoint->socklen);
+
+    if (endpoint == NULL || sockaddr == NULL) {
+        return;
+    }
+
+    ngx_memcpy(sockaddr, flow->endpoint->sockaddr, flow->endpoint->socklen);
+
+    *endpoint = *flow->endpoint;
+    endpoint->record = NULL;
+    endpoint->sockaddr = sockaddr;
+
+    if (ngx_stream_upstream_mesh_copy(pool, &endpoint->name) != NGX_OK
+        || ngx_stream_upstream_mesh_copy(pool, &endpoint->identity) != NGX_OK
+        || ngx_stream_mesh_service_text(mp->session, mp->ctx, &service)
+           != NGX_OK)
+    {
+        return;
+    }
+
+    u->peer.name = &endpoint->name;
+    u->peer.sockaddr = endpoint->sockaddr;
+
+    mp->target.own = endpoint;
+    mp->target.endpoints = NULL;
+
+    mp->ctx->service = service;
+
+    flow->endpoint = endpoint;
+    flow->service = NULL;
+
+    ngx_mesh_state_unpin(pool, flow->state);
+
+    flow->state = NULL;
+}
+
+
+static ngx_int_t
+ngx_stream_upstream_mesh_copy(ngx_pool_t *pool, ngx_str_t *text)
+{
+    u_char  *p;
+
+    if (text->len == 0) {
+        return NGX_OK;
+    }
+
+    p = ngx_pstrdup(pool, text);
+
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text->data = p;
+
+    return NGX_OK;
 }
 
 
