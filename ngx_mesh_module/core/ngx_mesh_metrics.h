@@ -51,6 +51,7 @@
       "Requests refused on a connection whose peer is no longer valid")       \
     X(pool_idle, GAUGE, "Idle connections in the pool")                       \
     X(pool_reused, COUNTER, "Requests sent on a pooled connection")           \
+    X(dial_waited, COUNTER, "Requests that had to wait to connect")           \
     X(zone_slots_full, COUNTER, "Endpoints without a slot in the zone")       \
     X(zone_series_full, COUNTER, "Series folded into \"other\"")
 

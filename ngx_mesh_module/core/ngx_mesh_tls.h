@@ -43,6 +43,10 @@ ngx_ssl_t *ngx_mesh_tls_client(void);
 ngx_int_t ngx_mesh_tls_expect(ngx_connection_t *c, ngx_str_t *identity,
     const char *alpn);
 
+/* calls handler(data) once c's client handshake, set up by expect, is done */
+void ngx_mesh_tls_when_done(ngx_connection_t *c,
+    void (*handler)(void *data), void *data);
+
 /*
  * At configuration time, once per server with mesh_tls mtls: takes a server
  * context under control (verification, live certificate).
@@ -67,6 +71,9 @@ ngx_str_t *ngx_mesh_tls_identity(void);
  * other side does not speak TLS?
  */
 ngx_uint_t ngx_mesh_tls_refused(ngx_connection_t *c);
+
+/* of a refused one: there was no alert, whoever it is does not speak TLS */
+ngx_uint_t ngx_mesh_tls_silent(ngx_connection_t *c);
 
 /* who is on the other side of c's finished handshake, or NULL */
 ngx_mesh_peer_t *ngx_mesh_tls_peer(ngx_connection_t *c);

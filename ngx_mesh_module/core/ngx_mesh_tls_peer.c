@@ -21,7 +21,10 @@
 typedef struct {
     ngx_str_t                *expected;  /* client side */
     ngx_mesh_peer_t          *peer;      /* verified */
+    void                    (*done)(void *data);
+    void                     *data;
     unsigned                  refused:1;
+    unsigned                  silent:1;  /* without an alert */
 } ngx_mesh_tls_check_t;
 
 
@@ -93,6 +96,19 @@ failed:
     ngx_ssl_error(NGX_LOG_ERR, c->log, 0, "mesh TLS cannot be set up");
 
     return NGX_ERROR;
+}
+
+
+void
+ngx_mesh_tls_when_done(ngx_connection_t *c, void (*handler)(void *data),
+    void *data)
+{
+    ngx_mesh_tls_check_t  *check;
+
+    check = SSL_get_ex_data(c->ssl->connection, ngx_mesh_tls_ssl_index);
+
+    check->done = handler;
+    check->data = data;
 }
 
 
@@ -265,6 +281,17 @@ ngx_mesh_tls_info(const SSL *ssl, int where, int ret)
     ngx_connection_t      *c;
     ngx_mesh_tls_check_t  *check;
 
+    if (where & SSL_CB_HANDSHAKE_DONE) {
+        check = SSL_get_ex_data(ssl, ngx_mesh_tls_ssl_index);
+
+        if (check && check->done) {
+            check->done(check->data);
+            check->done = NULL;
+        }
+
+        return;
+    }
+
     if (!(where & SSL_CB_ALERT) || (ret >> 8) != SSL3_AL_FATAL) {
         return;
     }
@@ -308,10 +335,22 @@ ngx_mesh_tls_refused(ngx_connection_t *c)
 
     if (!check->refused && !c->ssl->handshaked && c->read->error) {
         check->refused = 1;
+        check->silent = 1;
         ngx_mesh_count(NGX_MESH_C_tls_refused_client, 1);
     }
 
     return check->refused;
+}
+
+
+ngx_uint_t
+ngx_mesh_tls_silent(ngx_connection_t *c)
+{
+    ngx_mesh_tls_check_t  *check;
+
+    check = SSL_get_ex_data(c->ssl->connection, ngx_mesh_tls_ssl_index);
+
+    return check && check->silent;
 }
 
 

@@ -42,6 +42,7 @@ typedef struct {
     unsigned                  sent:1;    /* bytes went to an endpoint */
     unsigned                  broken:1;  /* the endpoint broke off its body */
     unsigned                  aborted:1; /* the client did not wait for it */
+    unsigned                  marked:1;  /* the answer has mesh-unreached */
 } ngx_http_mesh_ctx_t;
 
 

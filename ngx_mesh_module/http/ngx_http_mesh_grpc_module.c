@@ -116,7 +116,10 @@ ngx_http_mesh_grpc_header_filter(ngx_http_request_t *r)
     if (r->err_status == 0) {
         ngx_http_mesh_grpc_as_it_came(r);
 
-    } else if (ctx->flow.reason && ngx_http_mesh_grpc(r)) {
+    } else if (ctx->flow.reason && !ctx->marked && ngx_http_mesh_grpc(r)) {
+
+        /* the mark is for another sidecar, which answers in our stead */
+
         rc = ngx_http_mesh_grpc_answer(r, ngx_mesh_error(ctx->flow.reason));
 
         if (rc != NGX_OK) {

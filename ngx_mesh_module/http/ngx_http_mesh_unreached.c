@@ -53,6 +53,8 @@ ngx_http_mesh_unreached_mark(ngx_http_request_t *r, ngx_http_mesh_ctx_t *ctx)
     h->lowcase_key = h->key.data;
     h->value = ctx->flow.conn->dst_text;
 
+    ctx->marked = 1;
+
     return NGX_OK;
 }
 

@@ -17,6 +17,7 @@
 #include <ngx_http.h>
 
 #include <ngx_http_mesh.h>
+#include <ngx_http_mesh_dial.h>
 #include <ngx_mesh_link.h>
 #include <ngx_mesh_metrics.h>
 #include <ngx_mesh_pool.h>
@@ -36,6 +37,7 @@ typedef struct {
     ngx_http_request_t         *request;
     ngx_http_mesh_ctx_t        *ctx;
     ngx_mesh_target_t           target;
+    ngx_http_mesh_dial_t        dial;
     uint64_t                    generation;  /* of the try's connection */
     ngx_int_t                 (*process_header)(ngx_http_request_t *r);
     ngx_int_t                 (*reinit_request)(ngx_http_request_t *r);
@@ -43,6 +45,7 @@ typedef struct {
     unsigned                    interim:1;   /* a 1xx may come yet */
     unsigned                    unreached:1; /* its application, this try */
     unsigned                    http2:1;     /* grpc_pass */
+    unsigned                    misheard:1;  /* and tried once more */
 } ngx_http_upstream_mesh_peer_t;
 
 
@@ -54,6 +57,7 @@ static ngx_http_upstream_conf_t *ngx_http_upstream_mesh_conf(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc,
     void *data);
+static ngx_connection_t *ngx_http_upstream_mesh_take(ngx_http_request_t *r);
 static ngx_connection_t *ngx_http_upstream_mesh_pooled(
     ngx_http_upstream_mesh_peer_t *mp, ngx_peer_connection_t *pc);
 static void ngx_http_upstream_mesh_free(ngx_peer_connection_t *pc,
@@ -64,6 +68,8 @@ static void ngx_http_upstream_mesh_ended(ngx_http_upstream_mesh_peer_t *mp);
 static ngx_mesh_try_e ngx_http_upstream_mesh_failed(
     ngx_http_upstream_mesh_peer_t *mp, ngx_peer_connection_t *pc,
     ngx_uint_t sent);
+static ngx_uint_t ngx_http_upstream_mesh_misheard(
+    ngx_http_upstream_mesh_peer_t *mp, ngx_connection_t *c);
 static const char *ngx_http_upstream_mesh_why(
     ngx_http_upstream_mesh_peer_t *mp, ngx_connection_t *c,
     ngx_uint_t sent);
@@ -81,6 +87,7 @@ static ngx_int_t ngx_http_upstream_mesh_reinit_request(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_upstream_mesh_set_session(
     ngx_peer_connection_t *pc, void *data);
+static void ngx_http_upstream_mesh_connected(void *data);
 static void ngx_http_upstream_mesh_save_session(ngx_peer_connection_t *pc,
     void *data);
 
@@ -285,20 +292,42 @@ ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc, void *data)
     }
 
     u->ssl = meshed;
-    mp->generation = meshed ? ngx_mesh_tls_generation() : 0;
 
-    if (!mp->fresh) {
-        pc->connection = ngx_http_upstream_mesh_pooled(mp, pc);
+    pc->connection = ngx_http_upstream_mesh_take(mp->request);
+
+    if (pc->connection) {
+        pc->cached = 1;
+        return NGX_DONE;
     }
 
-    if (pc->connection == NULL) {
-        return NGX_OK;
+    return meshed ? ngx_http_mesh_dial_begin(&mp->dial, mp->request, pc,
+                                             ngx_http_upstream_mesh_take)
+                  : NGX_OK;
+}
+
+
+static ngx_connection_t *
+ngx_http_upstream_mesh_take(ngx_http_request_t *r)
+{
+    ngx_connection_t               *c;
+    ngx_http_upstream_mesh_peer_t  *mp;
+
+    mp = ngx_http_get_module_ctx(r, ngx_http_upstream_mesh_module);
+
+    mp->generation = (mp->ctx->flow.tls == NGX_MESH_TLS_MTLS)
+                     ? ngx_mesh_tls_generation() : 0;
+
+    if (mp->fresh) {
+        return NULL;
     }
 
-    pc->cached = 1;
-    ngx_mesh_count(NGX_MESH_C_pool_reused, 1);
+    c = ngx_http_upstream_mesh_pooled(mp, &r->upstream->peer);
 
-    return NGX_DONE;
+    if (c) {
+        ngx_mesh_count(NGX_MESH_C_pool_reused, 1);
+    }
+
+    return c;
 }
 
 
@@ -356,6 +385,8 @@ ngx_http_upstream_mesh_free(ngx_peer_connection_t *pc, void *data,
     u = mp->request->upstream;
     sent = pc->connection && u->request_sent;
     now_us = ngx_mesh_now_us();
+
+    ngx_http_mesh_dial_end(&mp->dial);
 
     result = NGX_MESH_TRY_UNKNOWN;
 
@@ -483,6 +514,11 @@ ngx_http_upstream_mesh_failed(ngx_http_upstream_mesh_peer_t *mp,
     why = ngx_http_upstream_mesh_why(mp, c, sent);
     mp->ctx->flow.reason = why;
 
+    if (ngx_http_upstream_mesh_misheard(mp, c)) {
+        ngx_mesh_target_again(&mp->target);
+        pc->tries++;
+    }
+
     ngx_log_error(NGX_LOG_ERR, pc->log, 0,
                   "mesh endpoint %V failed: %s%s", pc->name, why,
                   sent || pc->tries < 2 ? "" : ", trying another one");
@@ -493,6 +529,29 @@ ngx_http_upstream_mesh_failed(ngx_http_upstream_mesh_peer_t *mp,
     }
 
     return NGX_MESH_TRY_FAILED;
+}
+
+
+/*
+ * A sidecar that saw no byte of ours within its time of detection took us for
+ * somebody who waits for the application to speak, which then answered our
+ * handshake in its own way.  Once more, then: nothing was sent.
+ */
+
+static ngx_uint_t
+ngx_http_upstream_mesh_misheard(ngx_http_upstream_mesh_peer_t *mp,
+    ngx_connection_t *c)
+{
+    if (mp->misheard
+        || c == NULL || c->ssl == NULL
+        || !ngx_mesh_tls_silent(c))
+    {
+        return 0;
+    }
+
+    mp->misheard = 1;
+
+    return 1;
 }
 
 
@@ -555,6 +614,7 @@ ngx_http_upstream_mesh_park(ngx_http_upstream_mesh_peer_t *mp,
 
     if (ngx_mesh_pool_park(&key, c) == NGX_OK) {
         pc->connection = NULL;
+        ngx_mesh_dial_parked(key.sockaddr);
     }
 }
 
@@ -707,10 +767,36 @@ ngx_http_upstream_mesh_set_session(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_upstream_mesh_peer_t *mp = data;
 
-    return ngx_mesh_tls_expect(pc->connection,
-                               &mp->ctx->flow.endpoint->identity,
-                               mp->http2 ? MESH_ALPN_HTTP2
-                                         : MESH_ALPN_HTTP1);
+    ngx_event_t  *wev;
+
+    if (ngx_mesh_tls_expect(pc->connection, &mp->ctx->flow.endpoint->identity,
+                            mp->http2 ? MESH_ALPN_HTTP2 : MESH_ALPN_HTTP1)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_mesh_tls_when_done(pc->connection, ngx_http_upstream_mesh_connected,
+                           mp);
+
+    wev = pc->connection->write;
+
+    if (wev->timer_set) {
+        ngx_del_timer(wev);
+    }
+
+    ngx_add_timer(wev, NGX_MESH_DIAL_HANDSHAKE_MS);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_upstream_mesh_connected(void *data)
+{
+    ngx_http_upstream_mesh_peer_t *mp = data;
+
+    ngx_http_mesh_dial_end(&mp->dial);
 }
 
 

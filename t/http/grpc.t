@@ -162,13 +162,21 @@ for (['10.96.14.9:80', 14, 'no-endpoints', 'the service has no ready'
                   classification => 'failure'), 2, 'counted by its code');
 }
 
-$peer->stop();
-
+$cart->stop();
 $r = grpc('10.96.14.7:90', 'unary');
-is($r->{code}, 14, 'without the other sidecar: UNAVAILABLE');
+is("$r->{code} $r->{details}",
+   '14 no endpoint accepted the connection',
+   'without an application behind the other sidecar: UNAVAILABLE');
+is($r->{trailers}{'mesh-unreached'}, undef, 'what sidecars tell each other'
+   . ' stays with them');
+
+$peer->stop();
+$r = grpc('10.96.14.7:90', 'unary');
+is($r->{code}, 14, 'without the other sidecar too');
 
 # a mixture, many at a time
 
+$cart = $t->app('grpc', '10.244.1.9:9090');
 $peer->start(cert => 'cart');
 $r = decode_json(MeshNginx::must(@grpc, qw(load 10.96.14.7:90 --calls 1000
                                            --connections 4 --streams 16
