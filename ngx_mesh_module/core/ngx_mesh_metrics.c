@@ -20,6 +20,7 @@
 
 
 #define NGX_MESH_LABELS_MAX       4096
+#define NGX_MESH_METRICS_CACHE    64       /* a power of two */
 
 
 typedef struct {
@@ -28,6 +29,14 @@ typedef struct {
     u_char                   *end;
     ngx_uint_t                overflow;
 } ngx_mesh_labels_t;
+
+
+/* series are never removed, but the zone may be another one some day */
+
+typedef struct {
+    ngx_mesh_zone_t          *zone;
+    ngx_mesh_series_t        *child;
+} ngx_mesh_metrics_cache_t;
 
 
 static ngx_mesh_series_t *ngx_mesh_metrics_endpoint(ngx_mesh_zone_t *zone,
@@ -70,6 +79,10 @@ static void ngx_mesh_labels_workload(ngx_mesh_labels_t *labels,
     const mesh_state_view_t *view, ngx_mesh_flow_t *flow);
 static void ngx_mesh_labels_text(ngx_mesh_labels_t *labels, const char *name,
     const mesh_state_view_t *view, const mesh_state_str_t *s);
+
+
+static ngx_mesh_metrics_cache_t  ngx_mesh_metrics_cached[
+                                                      NGX_MESH_METRICS_CACHE];
 
 
 static const char  *ngx_mesh_directions[] = { "outbound", "inbound" };
@@ -563,17 +576,39 @@ ngx_mesh_metrics_bytes(ngx_mesh_zone_t *zone, ngx_mesh_series_t *series,
 }
 
 
-/* a code that finds no room is counted as code 0: known to have happened */
+/*
+ * Nearly all requests end like one before them: a small cache saves the look
+ * into the index.  A code that finds no room is counted as code 0: known to
+ * have happened.
+ */
 
 static ngx_mesh_series_t *
 ngx_mesh_metrics_child(ngx_mesh_zone_t *zone, ngx_mesh_series_kind_e kind,
     ngx_mesh_series_t *parent, uint32_t code)
 {
-    ngx_mesh_series_t  *child;
+    uint32_t                   number;
+    ngx_mesh_series_t         *child, *series;
+    ngx_mesh_metrics_cache_t  *cache;
+
+    series = ngx_mesh_zone_at(zone, zone->series);
+    number = parent - series;
+    cache = &ngx_mesh_metrics_cached[(number + code) % NGX_MESH_METRICS_CACHE];
+    child = cache->child;
+
+    if (cache->zone == zone
+        && child->parent == number
+        && child->code == code
+        && child->kind == kind)
+    {
+        return child;
+    }
 
     child = ngx_mesh_series_child(zone, kind, parent, code, parent->reserved);
 
     if (child) {
+        cache->zone = zone;
+        cache->child = child;
+
         return child;
     }
 

@@ -82,42 +82,24 @@ ngx_mesh_series_child(ngx_mesh_zone_t *zone, ngx_mesh_series_kind_e kind,
 
 
 ngx_atomic_t *
-ngx_mesh_series_peek(ngx_mesh_zone_t *zone, ngx_mesh_series_t *series,
+ngx_mesh_series_add(ngx_mesh_zone_t *zone, ngx_mesh_series_t *series,
     ngx_uint_t proc)
 {
     uint32_t  offset;
 
-    offset = *(volatile uint32_t *) &series->cells[proc];
-
-    return offset ? ngx_mesh_zone_at(zone, offset) : NULL;
-}
-
-
-ngx_atomic_t *
-ngx_mesh_series_cells(ngx_mesh_zone_t *zone, ngx_mesh_series_t *series,
-    ngx_uint_t proc)
-{
-    uint32_t  offset;
-
-    offset = *(volatile uint32_t *) &series->cells[proc];
-
+    offset = ngx_mesh_arena_cells(zone,
+                                  ngx_mesh_series_ncells[series->kind]
+                                  * sizeof(ngx_atomic_t),
+                                  series->reserved);
     if (offset == 0) {
-        offset = ngx_mesh_arena_cells(zone,
-                                      ngx_mesh_series_ncells[series->kind]
-                                      * sizeof(ngx_atomic_t),
-                                      series->reserved);
-        if (offset == 0) {
-            return NULL;
-        }
-
-        /* only the shared process slot can lose this */
-
-        (void) __sync_bool_compare_and_swap(&series->cells[proc], 0, offset);
-
-        offset = *(volatile uint32_t *) &series->cells[proc];
+        return NULL;
     }
 
-    return ngx_mesh_zone_at(zone, offset);
+    /* only the shared process slot can lose this */
+
+    (void) __sync_bool_compare_and_swap(&series->cells[proc], 0, offset);
+
+    return ngx_mesh_series_peek(zone, series, proc);
 }
 
 

@@ -83,13 +83,33 @@ ngx_mesh_series_t *ngx_mesh_series_child(ngx_mesh_zone_t *zone,
     ngx_mesh_series_kind_e kind, ngx_mesh_series_t *parent, uint32_t code,
     ngx_uint_t reserved);
 
-/* the words of process slot proc, NULL when the zone is full */
-ngx_atomic_t *ngx_mesh_series_cells(ngx_mesh_zone_t *zone,
+/* makes the words of process slot proc; NULL when the zone is full */
+ngx_atomic_t *ngx_mesh_series_add(ngx_mesh_zone_t *zone,
     ngx_mesh_series_t *series, ngx_uint_t proc);
 
-/* the same if they exist, else NULL */
-ngx_atomic_t *ngx_mesh_series_peek(ngx_mesh_zone_t *zone,
-    ngx_mesh_series_t *series, ngx_uint_t proc);
+/* these words if they exist, else NULL */
+static ngx_inline ngx_atomic_t *
+ngx_mesh_series_peek(ngx_mesh_zone_t *zone, ngx_mesh_series_t *series,
+    ngx_uint_t proc)
+{
+    uint32_t  offset;
+
+    offset = *(volatile uint32_t *) &series->cells[proc];
+
+    return offset ? ngx_mesh_zone_at(zone, offset) : NULL;
+}
+
+/* these words, NULL when the zone is full */
+static ngx_inline ngx_atomic_t *
+ngx_mesh_series_cells(ngx_mesh_zone_t *zone, ngx_mesh_series_t *series,
+    ngx_uint_t proc)
+{
+    ngx_atomic_t  *cells;
+
+    cells = ngx_mesh_series_peek(zone, series, proc);
+
+    return cells ? cells : ngx_mesh_series_add(zone, series, proc);
+}
 
 
 #endif /* _NGX_MESH_SERIES_H_INCLUDED_ */

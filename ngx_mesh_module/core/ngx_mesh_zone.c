@@ -84,35 +84,21 @@ ngx_module_t  ngx_mesh_zone_module = {
 };
 
 
-static ngx_mesh_zone_t  *ngx_mesh_zone_mine;
-static ngx_uint_t        ngx_mesh_zone_number;
-static ngx_uint_t        ngx_mesh_zone_attached;
+ngx_mesh_zone_here_t  ngx_mesh_zone_here;
 
 
 ngx_mesh_zone_t *
-ngx_mesh_zone_get(void)
+ngx_mesh_zone_first(void)
 {
-    if (!ngx_mesh_zone_attached) {
+    /* another module's init_process may count before ours has run */
 
-        /* another module's init_process may count before ours has run */
-
-        if (ngx_process != NGX_PROCESS_WORKER || ngx_cycle->conf_ctx == NULL) {
-            return NULL;
-        }
-
-        ngx_mesh_zone_attach((ngx_cycle_t *) ngx_cycle);
+    if (ngx_process != NGX_PROCESS_WORKER || ngx_cycle->conf_ctx == NULL) {
+        return NULL;
     }
 
-    return ngx_mesh_zone_mine;
-}
+    ngx_mesh_zone_attach((ngx_cycle_t *) ngx_cycle);
 
-
-ngx_uint_t
-ngx_mesh_zone_proc(void)
-{
-    (void) ngx_mesh_zone_get();
-
-    return ngx_mesh_zone_number;
+    return ngx_mesh_zone_here.zone;
 }
 
 
@@ -352,9 +338,9 @@ ngx_mesh_zone_attach(ngx_cycle_t *cycle)
 {
     ngx_mesh_zone_conf_t  *zcf;
 
-    ngx_mesh_zone_attached = 1;
-    ngx_mesh_zone_number = ngx_min(ngx_process_slot, NGX_MESH_ZONE_SHARED);
-    ngx_mesh_zone_mine = NULL;
+    ngx_mesh_zone_here.attached = 1;
+    ngx_mesh_zone_here.proc = ngx_min(ngx_process_slot, NGX_MESH_ZONE_SHARED);
+    ngx_mesh_zone_here.zone = NULL;
 
     zcf = (ngx_mesh_zone_conf_t *) ngx_get_conf(cycle->conf_ctx,
                                                 ngx_mesh_zone_module);
@@ -363,9 +349,9 @@ ngx_mesh_zone_attach(ngx_cycle_t *cycle)
         return;
     }
 
-    ngx_mesh_zone_mine = zcf->shm_zone->data;
+    ngx_mesh_zone_here.zone = zcf->shm_zone->data;
 
-    ngx_mesh_zone_claim(ngx_mesh_zone_mine, ngx_mesh_zone_number, ngx_pid);
+    ngx_mesh_zone_claim(ngx_mesh_zone_here.zone, ngx_mesh_zone_here.proc, ngx_pid);
 }
 
 
@@ -379,7 +365,7 @@ ngx_mesh_zone_init_process(ngx_cycle_t *cycle)
 
     /* a single process comes here again after each reload */
 
-    if (!ngx_mesh_zone_attached || ngx_process == NGX_PROCESS_SINGLE) {
+    if (!ngx_mesh_zone_here.attached || ngx_process == NGX_PROCESS_SINGLE) {
         ngx_mesh_zone_attach(cycle);
     }
 
@@ -392,17 +378,17 @@ ngx_mesh_zone_exit_process(ngx_cycle_t *cycle)
 {
     ngx_mesh_zone_t  *zone;
 
-    zone = ngx_mesh_zone_mine;
+    zone = ngx_mesh_zone_here.zone;
 
-    if (zone == NULL || ngx_mesh_zone_number == NGX_MESH_ZONE_SHARED) {
+    if (zone == NULL || ngx_mesh_zone_here.proc == NGX_MESH_ZONE_SHARED) {
         return;
     }
 
-    zone->procs[ngx_mesh_zone_number].pid = 0;
+    zone->procs[ngx_mesh_zone_here.proc].pid = 0;
 
-    ngx_mesh_zone_zero(zone, ngx_mesh_zone_number);
+    ngx_mesh_zone_zero(zone, ngx_mesh_zone_here.proc);
 
-    ngx_mesh_zone_mine = NULL;
+    ngx_mesh_zone_here.zone = NULL;
 }
 
 

@@ -98,14 +98,35 @@ typedef struct {
  */
 ngx_mesh_slot_t *ngx_mesh_zone_slot(uint64_t key);
 
-/* index of this process in arrays of NGX_MESH_ZONE_PROCS */
-ngx_uint_t ngx_mesh_zone_proc(void);
+/* of this process; for the two calls below, which each request makes often */
+
+typedef struct {
+    ngx_mesh_zone_t          *zone;
+    ngx_uint_t                proc;
+    ngx_uint_t                attached;
+} ngx_mesh_zone_here_t;
+
+extern ngx_mesh_zone_here_t   ngx_mesh_zone_here;
+
+ngx_mesh_zone_t *ngx_mesh_zone_first(void);
 
 /*
  * The zone of this worker, whose process slot is claimed by the first call;
  * NULL in the master, while configuration is read, and without mesh_zone.
  */
-ngx_mesh_zone_t *ngx_mesh_zone_get(void);
+static ngx_inline ngx_mesh_zone_t *
+ngx_mesh_zone_get(void)
+{
+    return ngx_mesh_zone_here.attached ? ngx_mesh_zone_here.zone
+                                       : ngx_mesh_zone_first();
+}
+
+/* after it: index of this process in arrays of NGX_MESH_ZONE_PROCS */
+static ngx_inline ngx_uint_t
+ngx_mesh_zone_proc(void)
+{
+    return ngx_mesh_zone_here.proc;
+}
 
 /* adds n to *cell, which is a word of process slot proc */
 #define ngx_mesh_zone_add(proc, cell, n)                                      \

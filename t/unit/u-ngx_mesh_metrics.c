@@ -22,23 +22,18 @@
 
 
 #define ZONE_BYTES  (512 * 1024)
+#define ZONE        ngx_mesh_zone_here.zone
 
 
-static ngx_mesh_zone_t  *zone;
+ngx_mesh_zone_here_t     ngx_mesh_zone_here = { NULL, 0, 1 };
+
 static ngx_mesh_peer_t  *peer_of_tls;
 
 
 ngx_mesh_zone_t *
-ngx_mesh_zone_get(void)
+ngx_mesh_zone_first(void)
 {
-    return zone;
-}
-
-
-ngx_uint_t
-ngx_mesh_zone_proc(void)
-{
-    return 0;
+    return NULL;
 }
 
 
@@ -52,17 +47,17 @@ ngx_mesh_tls_peer(ngx_connection_t *c)
 static void
 zone_new(void)
 {
-    free(zone);
-    zone = calloc(1, ZONE_BYTES);
+    free(ZONE);
+    ZONE = calloc(1, ZONE_BYTES);
 
-    zone->ncounters = NGX_MESH_C_MAX;
-    zone->nseries = 64;
-    zone->nindex = 128;
-    zone->counters = 4096;
-    zone->series = 32768;
-    zone->index = 65536;
-    zone->arena = 131072;
-    zone->arena_bytes = 262144;
+    ZONE->ncounters = NGX_MESH_C_MAX;
+    ZONE->nseries = 64;
+    ZONE->nindex = 128;
+    ZONE->counters = 4096;
+    ZONE->series = 32768;
+    ZONE->index = 65536;
+    ZONE->arena = 131072;
+    ZONE->arena_bytes = 262144;
 }
 
 
@@ -74,14 +69,14 @@ last_labels(void)
     static char         text[4096];
     ngx_mesh_series_t  *series;
 
-    series = ngx_mesh_zone_at(zone, zone->series);
-    series += zone->series_used - 1;
+    series = ngx_mesh_zone_at(ZONE, ZONE->series);
+    series += ZONE->series_used - 1;
 
     while (series->text_len == 0) {
         series--;                          /* a child */
     }
 
-    memcpy(text, ngx_mesh_zone_at(zone, series->text), series->text_len);
+    memcpy(text, ngx_mesh_zone_at(ZONE, series->text), series->text_len);
     text[series->text_len] = '\0';
 
     return text;
@@ -93,7 +88,7 @@ cell(ngx_mesh_series_t *series, ngx_uint_t i)
 {
     ngx_atomic_t  *cells;
 
-    cells = ngx_mesh_series_peek(zone, series, 0);
+    cells = ngx_mesh_series_peek(ZONE, series, 0);
 
     return cells ? cells[i] : 0;
 }
@@ -104,7 +99,7 @@ counter(ngx_mesh_counter_e i)
 {
     ngx_atomic_t  *cells;
 
-    cells = ngx_mesh_zone_at(zone, zone->counters);
+    cells = ngx_mesh_zone_at(ZONE, ZONE->counters);
 
     return cells[i];
 }
@@ -259,7 +254,7 @@ latency_goes_into_its_bucket(void)
         flow_new(NGX_MESH_OUTBOUND);
         ngx_mesh_metrics_response(&flow, 200, flow.start_us + cases[i].us);
 
-        child = ngx_mesh_series_child(zone, NGX_MESH_SERIES_RESPONSE,
+        child = ngx_mesh_series_child(ZONE, NGX_MESH_SERIES_RESPONSE,
                                       flow.series, 200, 0);
         UNIT_NEED(child);
         UNIT_EQ(cell(child, NGX_MESH_RESPONSE_BUCKET + cases[i].bucket), 1);
@@ -282,7 +277,7 @@ no_start_is_no_latency(void)
     flow.start_us = 2000000;
     ngx_mesh_metrics_response(&flow, 200, 1000000);
 
-    child = ngx_mesh_series_child(zone, NGX_MESH_SERIES_RESPONSE,
+    child = ngx_mesh_series_child(ZONE, NGX_MESH_SERIES_RESPONSE,
                                   flow.series, 200, 0);
     UNIT_NEED(child);
     UNIT_EQ(cell(child, NGX_MESH_RESPONSE_BUCKET), 2);
@@ -326,7 +321,7 @@ inbound_connection_waits_for_its_identity(void)
     UNIT_OK(conn.series == NULL);
 
     ngx_mesh_metrics_closed(&conn, 10, 10, 0);
-    UNIT_EQ(zone->series_used, 0);
+    UNIT_EQ(ZONE->series_used, 0);
 
     ngx_mesh_metrics_identified(&conn);
     ngx_mesh_metrics_identified(&conn);
@@ -364,7 +359,7 @@ closed_adds_what_is_missing(void)
     UNIT_EQ(cell(series, NGX_MESH_TCP_OPENED), 1);
     UNIT_EQ(cell(series, NGX_MESH_TCP_OPEN), 0);
 
-    child = ngx_mesh_series_child(zone, NGX_MESH_SERIES_CLOSE, series,
+    child = ngx_mesh_series_child(ZONE, NGX_MESH_SERIES_CLOSE, series,
                                   ECONNRESET, 0);
     UNIT_NEED(child);
     UNIT_EQ(cell(child, NGX_MESH_CLOSE_CLOSED), 1);
@@ -472,7 +467,7 @@ long_labels_and_a_full_zone_are_other(void)
     UNIT_EQ(counter(NGX_MESH_C_zone_series_full), 1);
     series = flow.series;
 
-    zone->series_used = zone->nseries - 1;
+    ZONE->series_used = ZONE->nseries - 1;
     conn.dst_text.len = 10;
     conn.requests = NULL;
     flow.counted = 0;
@@ -489,8 +484,8 @@ static void
 no_zone_is_harmless(void)
 {
     flow_new(NGX_MESH_OUTBOUND);
-    free(zone);
-    zone = NULL;
+    free(ZONE);
+    ZONE = NULL;
 
     ngx_mesh_count(NGX_MESH_C_want, 1);
     ngx_mesh_metrics_generation(7);

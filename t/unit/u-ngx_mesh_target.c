@@ -71,11 +71,7 @@ ngx_mesh_addr_loopback(const ngx_mesh_addr_t *addr)
 }
 
 
-ngx_uint_t
-ngx_mesh_zone_proc(void)
-{
-    return 2;
-}
+ngx_mesh_zone_here_t  ngx_mesh_zone_here = { NULL, 2, 1 };
 
 
 static void
