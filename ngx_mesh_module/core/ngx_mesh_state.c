@@ -225,7 +225,10 @@ ngx_mesh_state_read(ngx_mesh_state_conf_t *scf, ngx_mesh_state_t *state,
     const char       *error;
     ngx_file_info_t   fi;
 
-    fd = ngx_open_file(scf->path.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+    /* not blocking: the path may name a FIFO */
+
+    fd = ngx_open_file(scf->path.data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
 
     if (fd == NGX_INVALID_FILE) {
         return (ngx_errno == NGX_ENOENT) ? "file is missing"

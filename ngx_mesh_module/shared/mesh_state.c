@@ -477,7 +477,7 @@ mesh_state_check_str(const mesh_state_view_t *view,
 static int
 mesh_state_check_range(uint32_t first, uint32_t n, uint32_t count)
 {
-    return n == 0 || (first < count && n <= count - first);
+    return first <= count && n <= count - first;
 }
 
 
