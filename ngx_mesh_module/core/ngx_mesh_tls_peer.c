@@ -245,6 +245,10 @@ ngx_mesh_tls_admit(ngx_connection_t *c, ngx_mesh_tls_check_t *check,
 
     OPENSSL_free(text);
 
+    if (check->expected == NULL && !SSL_is_server(c->ssl->connection)) {
+        return "nobody was expected";
+    }
+
     if (check->expected
         && (check->expected->len != len
             || ngx_memcmp(check->expected->data, peer->id.data, len) != 0))
