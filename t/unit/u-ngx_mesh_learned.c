@@ -28,8 +28,11 @@ ngx_mesh_now_us(void)
 }
 
 
+ngx_mesh_zone_here_t  ngx_mesh_zone_here;
+
+
 ngx_mesh_zone_t *
-ngx_mesh_zone_get(void)
+ngx_mesh_zone_first(void)
 {
     return learned_in;
 }
