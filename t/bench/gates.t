@@ -16,7 +16,7 @@ import bench_measure as measure
 import meshtap
 from bench_world import Failed, World, namespace
 
-REQUESTS = 200
+REQUESTS = 50
 
 
 def budgets():
