@@ -46,14 +46,35 @@ typedef struct {
 } ngx_http_mesh_ctx_t;
 
 
+extern ngx_module_t  ngx_http_mesh_module;
+
+
+ngx_http_mesh_ctx_t *ngx_http_mesh_make_ctx(ngx_http_request_t *r);
+
 /*
  * The context of r's main request, made on the first call.  NULL: r's server
  * has no mesh_direction, or no memory.
  */
-ngx_http_mesh_ctx_t *ngx_http_mesh_get_ctx(ngx_http_request_t *r);
+static ngx_inline ngx_http_mesh_ctx_t *
+ngx_http_mesh_get_ctx(ngx_http_request_t *r)
+{
+    ngx_http_mesh_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_mesh_module);
+
+    return ctx ? ctx : ngx_http_mesh_make_ctx(r);
+}
 
 /* its flow, for counting; NULL as above */
-ngx_mesh_flow_t *ngx_http_mesh_get_flow(ngx_http_request_t *r);
+static ngx_inline ngx_mesh_flow_t *
+ngx_http_mesh_get_flow(ngx_http_request_t *r)
+{
+    ngx_http_mesh_ctx_t  *ctx;
+
+    ctx = ngx_http_mesh_get_ctx(r);
+
+    return ctx ? &ctx->flow : NULL;
+}
 
 /* the connection that r came on, also if r is a stream of HTTP/2 */
 ngx_connection_t *ngx_http_mesh_connection(ngx_http_request_t *r);
@@ -108,9 +129,6 @@ ngx_int_t ngx_http_mesh_unreached_mark(ngx_http_request_t *r,
 void ngx_http_mesh_unreached_strip(ngx_http_request_t *r);
 ngx_uint_t ngx_http_mesh_unreached(ngx_http_request_t *r,
     ngx_http_mesh_ctx_t *ctx);
-
-
-extern ngx_module_t  ngx_http_mesh_module;
 
 
 #endif /* _NGX_HTTP_MESH_H_INCLUDED_ */

@@ -124,8 +124,10 @@ ngx_http_mesh_hop_connection(ngx_http_request_t *r, ngx_list_t *list,
 
         for (i = 0; i < part->nelts; i++) {
 
-            if (!ngx_mesh_field_is(&h[i].key, "connection")) {
-                continue;
+            if (!ngx_mesh_field_is(&h[i].key, "connection")
+                || ngx_mesh_field_is(&h[i].value, "keep-alive"))
+            {
+                continue;                  /* what a sidecar always says */
             }
 
             value = h[i].value;
@@ -271,8 +273,7 @@ ngx_http_mesh_hop_version(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_mesh_hop_response(ngx_http_request_t *r)
 {
-    ngx_str_t         *name;
-    ngx_uint_t         i;
+    ngx_uint_t         i, upgrade;
     ngx_array_t        names;
     ngx_list_part_t   *part;
     ngx_table_elt_t   *h;
@@ -288,22 +289,16 @@ ngx_http_mesh_hop_response(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    if (r->headers_out.status != NGX_HTTP_SWITCHING_PROTOCOLS
-        && r->headers_out.status != 426)
-    {
-        name = ngx_http_mesh_hop_push(r, &names);
-        if (name == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_str_set(name, "upgrade");
-    }
+    upgrade = (r->headers_out.status != NGX_HTTP_SWITCHING_PROTOCOLS
+               && r->headers_out.status != 426);
 
     for (part = &r->headers_out.headers.part; part; part = part->next) {
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-            if (ngx_http_mesh_hop_is_named(&names, &h[i])) {
+            if ((upgrade && ngx_mesh_field_is(&h[i].key, "upgrade"))
+                || ngx_http_mesh_hop_is_named(&names, &h[i]))
+            {
                 h[i].hash = 0;
             }
         }

@@ -195,16 +195,11 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 
 
 ngx_http_mesh_ctx_t *
-ngx_http_mesh_get_ctx(ngx_http_request_t *r)
+ngx_http_mesh_make_ctx(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t        *cln;
     ngx_http_mesh_ctx_t       *ctx;
     ngx_http_mesh_srv_conf_t  *mscf;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_mesh_module);
-    if (ctx) {
-        return ctx;
-    }
 
     for (cln = r->pool->cleanup; cln; cln = cln->next) {
         if (cln->handler == ngx_http_mesh_cleanup) {
@@ -245,17 +240,6 @@ static void
 ngx_http_mesh_cleanup(void *data)
 {
     /* only marks the context */
-}
-
-
-ngx_mesh_flow_t *
-ngx_http_mesh_get_flow(ngx_http_request_t *r)
-{
-    ngx_http_mesh_ctx_t  *ctx;
-
-    ctx = ngx_http_mesh_get_ctx(r);
-
-    return ctx ? &ctx->flow : NULL;
 }
 
 
