@@ -32,6 +32,7 @@ typedef struct {
     ngx_mesh_target_t         target;    /* after PREACCESS */
 
     ngx_str_t                 upgrade;   /* asked for, without h2c */
+    ngx_buf_t                *interim;   /* the last one; sent if !buffered */
     ngx_http_event_handler_pt write_handler;  /* before interim responses */
     ngx_int_t               (*input_filter_init)(void *data);
     ngx_http_mesh_trailer_t  *trailer;   /* of a chunked response */

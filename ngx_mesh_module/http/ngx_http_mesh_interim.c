@@ -82,6 +82,7 @@ static ngx_int_t
 ngx_http_mesh_interim_send(ngx_http_request_t *r, ngx_http_mesh_ctx_t *ctx,
     u_char *p, u_char *end)
 {
+    size_t             room;
     ngx_buf_t         *b;
     ngx_chain_t        out;
     ngx_connection_t  *c;
@@ -100,12 +101,20 @@ ngx_http_mesh_interim_send(ngx_http_request_t *r, ngx_http_mesh_ctx_t *ctx,
         return NGX_OK;
     }
 
-    b = ngx_create_temp_buf(r->pool, NGX_MESH_INTERIM_ROOM(end - p));
-    if (b == NULL) {
-        return NGX_ERROR;
+    room = NGX_MESH_INTERIM_ROOM(end - p);
+    b = ctx->interim;
+
+    if (b == NULL || (size_t) (b->end - b->start) < room) {
+        b = ngx_create_temp_buf(r->pool, ngx_max(room, 1024));
+        if (b == NULL) {
+            return NGX_ERROR;
+        }
+
+        ctx->interim = b;
     }
 
-    b->last += ngx_mesh_interim_copy(b->last, p, end);
+    b->pos = b->start;
+    b->last = b->start + ngx_mesh_interim_copy(b->start, p, end);
     b->flush = 1;
 
     out.buf = b;

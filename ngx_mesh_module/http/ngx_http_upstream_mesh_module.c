@@ -39,6 +39,7 @@ typedef struct {
     ngx_mesh_target_t           target;
     ngx_http_mesh_dial_t        dial;
     uint64_t                    generation;  /* of the try's connection */
+    ngx_uint_t                  http_version;   /* of the client */
     ngx_int_t                 (*process_header)(ngx_http_request_t *r);
     ngx_int_t                 (*reinit_request)(ngx_http_request_t *r);
     unsigned                    fresh:1;     /* no pooled connection again */
@@ -187,6 +188,7 @@ ngx_http_upstream_mesh_init_peer(ngx_http_request_t *r,
     mp->http2 = (u->schema.len > 4
                  && ngx_strncmp(u->schema.data, "grpc", 4) == 0);
     mp->interim = !mp->http2;
+    mp->http_version = r->http_version;
 
     ngx_http_mesh_hop_version(r);
 
@@ -715,6 +717,14 @@ ngx_http_upstream_mesh_process_response(ngx_http_request_t *r,
     ngx_http_upstream_mesh_loc_conf_t  *mlcf;
 
     u = r->upstream;
+
+    if (r->http_version != mp->http_version) {
+
+        /* not HTTP: nginx takes it for HTTP/0.9, whose end nobody would see */
+
+        r->http_version = mp->http_version;
+        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+    }
 
     if (u->headers_in.status_n == NGX_HTTP_SWITCHING_PROTOCOLS
         && mp->ctx->upgrade.len == 0)

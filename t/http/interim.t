@@ -59,6 +59,13 @@ my %case = (
     many => sub { send_it($_[0], ("HTTP/1.1 103 Early Hints\r\nX-A: "
                                   . 'a' x 5000 . "\r\n\r\n") x 20
                                  . final('after many')) },
+    flood => sub {
+        my $hint = "HTTP/1.1 103 Early Hints\r\nX-A: " . 'a' x 2000
+                   . "\r\n\r\n";
+
+        send_it($_[0], $hint) for 1 .. 2000;
+        send_it($_[0], final('after the flood'));
+    },
     only => sub { send_it($_[0], "HTTP/1.1 100 Continue\r\n\r\n");
                   shutdown $_[0], 2 },
     switch => sub { send_it($_[0], "HTTP/1.1 101 Switching Protocols\r\n"
@@ -211,11 +218,29 @@ $s = begin('switch');
 is(MeshNginx::read_response($s)->{status}, 502,
    'a switch of protocols that nobody asked for is an error');
 
-# a client that does not read does not fill our memory
+# a client that does not read does not fill our memory, and gets the response
 
-$s = begin('many');
-sleep 0.2;
+my ($worker) = $t->workers();
+
+
+sub resident {
+    return MeshNginx::slurp("/proc/$worker/status") =~ /VmRSS:\s+(\d+)/ && $1;
+}
+
+
+my $before = resident();
+
+for my $read (0, 1) {
+    $s = begin('flood', headers => "Connection: close\r\n");
+    sleep 0.5 if !$read;
+    like(MeshNginx::read_some($s, 1 << 30), qr/\r\n\r\nafter the flood$/,
+         $read ? 'a flood of them passes' : 'who does not read gets less');
+}
+
+cmp_ok(resident() - $before, '<', 1000, 'nothing of it was kept');
+
+$s = begin('flood');
 close $s;
-is($t->get($at, '/late')->{status}, 102, 'all goes on');
+is(MeshNginx::read_response(begin('late'))->{status}, 102, 'all goes on');
 
 done_testing();

@@ -54,11 +54,18 @@ my $at = '10.244.1.9:8080';
     cutchunked => sub { MeshApp::send_all($_[0], "HTTP/1.1 200 OK\r\n"
                         . "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n") },
     garbage => "no such protocol\r\n\r\n",
+    toobig => "HTTP/1.1 200 OK\r\nX-Big: " . 'b' x 17000
+              . "\r\nContent-Length: 2\r\n\r\nok",
+    slow => sub {
+        my ($s, $app) = @_;
+
+        $app->note((sysread $s, my $byte, 1) ? 'more' : 'gone');
+    },
     early => sub { MeshApp::send_all($_[0], "HTTP/1.1 200 OK\r\n"
                                      . "Content-Length: 5\r\n\r\nearly") },
 );
 
-my %closes = map { $_ => 1 } qw(eof eof10 cut cutchunked hop garbage);
+my %closes = map { $_ => 1 } qw(eof eof10 cut cutchunked hop garbage slow);
 
 
 # reads requests, notes their bytes, answers by path
@@ -90,7 +97,7 @@ sub serve {
         my $answer = $answer{$name} // "HTTP/1.1 200 OK\r\n"
                                        . "Content-Length: 2\r\n\r\nok";
 
-        ref $answer ? $answer->($s) : MeshApp::send_all($s, $answer);
+        ref $answer ? $answer->($s, $app) : MeshApp::send_all($s, $answer);
         return if $closes{$name};
     }
 }
@@ -294,6 +301,21 @@ like($r, qr/Content-Length: 100\r\n.*\r\n\r\nonly this$/s,
      'a body that is cut stays shorter than its length');
 unlike(ask('cutchunked'), qr/\r\n0\r\n\r\n$/,
        'a chunked one that is cut has no last chunk');
+
+like(ask('garbage'), qr/^HTTP\/1\.1 502 .*\r\nmesh-error: upstream-inv/s,
+     'what is not HTTP at all is 502');
+like(ask('toobig'), qr/^HTTP\/1\.1 502 .*\r\nmesh-error: upstream-/s,
+     'a field over the limit is 502');
+
+# a client that ends its direction has gone away
+
+my $gone = $t->connect($at);
+MeshNginx::write_all($gone, "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+ok($t->wait_for('request', sub { heard() =~ /slow/ }), 'a slow request');
+shutdown $gone, 1;
+is(MeshNginx::read_some($gone, 1), '', 'whose client ends gets no answer');
+ok($t->wait_for('end', sub { $app->noted(qr/^gone/) }),
+   'the application is told');
 
 # pipelining
 

@@ -6,7 +6,6 @@ use warnings;
 
 use MeshNginx;
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 my $t = MeshNginx->new();
 my $at = '10.244.1.9:8080';
@@ -156,10 +155,11 @@ is(echo($s, 'and another'), 'and another', 'and another one');
 is(echo($young, 'younger'), 'younger', 'which both live through');
 
 kill 'QUIT', $_->{pid} for $t, $peer;
-sleep 0.3;
-is(echo($s, 'draining'), 'draining', 'it goes on while both sidecars drain');
+ok($t->wait_for('no listener', sub {
+    return !eval { $t->connect('127.0.0.1:4140'); 1 };
+}), 'both sidecars drain, and take no new connection');
+is(echo($s, 'draining'), 'draining', 'it goes on meanwhile');
 is(echo($young, 'draining'), 'draining', 'so does the younger one');
-ok(!eval { $t->connect('127.0.0.1:4140'); 1 }, 'which take no new ones');
 
 # each end is told to the other one; then nothing holds the sidecars
 
