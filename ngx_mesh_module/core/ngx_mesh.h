@@ -73,6 +73,9 @@ typedef struct {
     ngx_mesh_series_t        *requests;  /* of what goes to dst itself */
     ngx_mesh_tls_e            requests_tls;    /* label of requests */
     off_t                     write_bytes;     /* counted so far */
+    ngx_mesh_endpoint_t      *own;       /* inbound: dst itself */
+    uint64_t                  serial;    /* of the state that knows dst .. */
+    const mesh_state_addr_t  *entry;     /* .. as this, to go on with */
     unsigned                  passed:1;  /* unknown, and let through */
     unsigned                  undeclared:1;  /* protocol was not declared */
 } ngx_mesh_conn_t;

@@ -11,6 +11,7 @@
 
 #include <ngx_mesh_link.h>
 #include <ngx_mesh_metrics.h>
+#include <ngx_mesh_zone.h>
 
 
 static ngx_mesh_link_t *ngx_mesh_link_find(ngx_pool_t *pool);
@@ -22,6 +23,10 @@ ngx_mesh_link_open(ngx_pool_t *pool, ngx_mesh_flow_t *flow)
 {
     ngx_mesh_link_t     *link;
     ngx_pool_cleanup_t  *cln;
+
+    if (ngx_mesh_zone_get() == NULL) {
+        return NULL;                       /* nothing is counted */
+    }
 
     link = ngx_mesh_link_find(pool);
     if (link) {

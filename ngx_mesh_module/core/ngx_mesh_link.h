@@ -26,7 +26,7 @@ typedef struct {
 } ngx_mesh_link_t;
 
 
-/* that of pool, opened for flow if it is new; NULL: no memory */
+/* that of pool, opened for flow if it is new; NULL: no zone or no memory */
 ngx_mesh_link_t *ngx_mesh_link_open(ngx_pool_t *pool, ngx_mesh_flow_t *flow);
 
 /*

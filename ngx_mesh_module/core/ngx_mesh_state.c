@@ -93,6 +93,7 @@ ngx_module_t  ngx_mesh_state_module = {
 
 
 static ngx_mesh_state_t         *ngx_mesh_state_current;
+static uint64_t                  ngx_mesh_state_serial;
 static ngx_mesh_state_report_t   ngx_mesh_state_last;
 static ngx_event_t               ngx_mesh_state_event;
 static ngx_connection_t          ngx_mesh_state_dummy;
@@ -401,6 +402,7 @@ ngx_mesh_state_use(ngx_mesh_state_t *state)
     ngx_mesh_state_t  *old;
 
     state->refs = 1;
+    state->serial = ++ngx_mesh_state_serial;
 
     old = ngx_mesh_state_current;
     ngx_mesh_state_current = state;

@@ -34,6 +34,7 @@ struct ngx_mesh_state_s {
     mesh_state_view_t             view;
     ngx_mesh_endpoint_t          *endpoints;   /* view.head->endpoints.count */
     ngx_uint_t                    refs;
+    uint64_t                      serial;      /* of this worker, from 1 */
     ngx_pool_t                   *pool;        /* of all that hangs here */
 };
 

@@ -15,6 +15,8 @@
 #include <ngx_mesh_ewma.h>
 
 
+static ngx_int_t ngx_mesh_target_verdict(ngx_mesh_conn_t *conn,
+    ngx_mesh_state_t *state, const mesh_state_addr_t **entry);
 static const char *ngx_mesh_target_workload(ngx_mesh_target_t *target,
     uint32_t index);
 static ngx_mesh_endpoint_t *ngx_mesh_target_own(ngx_mesh_conn_t *conn,
@@ -54,7 +56,7 @@ ngx_mesh_target_init(ngx_mesh_target_t *target, ngx_mesh_flow_t *flow,
 
     if (conn->direction == NGX_MESH_OUTBOUND) {
 
-        rc = ngx_mesh_state_verdict(state, &conn->dst, &entry);
+        rc = ngx_mesh_target_verdict(conn, state, &entry);
 
         if (rc != NGX_OK && !(rc == NGX_AGAIN && conn->passed)) {
             return "unknown-destination";
@@ -93,6 +95,30 @@ ngx_mesh_target_init(ngx_mesh_target_t *target, ngx_mesh_flow_t *flow,
 }
 
 
+/* all requests of a connection go to one address: a state is asked once */
+
+static ngx_int_t
+ngx_mesh_target_verdict(ngx_mesh_conn_t *conn, ngx_mesh_state_t *state,
+    const mesh_state_addr_t **entry)
+{
+    ngx_int_t  rc;
+
+    if (conn->serial && state && conn->serial == state->serial) {
+        *entry = conn->entry;
+        return NGX_OK;
+    }
+
+    rc = ngx_mesh_state_verdict(state, &conn->dst, entry);
+
+    if (rc == NGX_OK && state) {
+        conn->serial = state->serial;
+        conn->entry = *entry;
+    }
+
+    return rc;
+}
+
+
 static const char *
 ngx_mesh_target_workload(ngx_mesh_target_t *target, uint32_t index)
 {
@@ -127,17 +153,32 @@ ngx_mesh_target_workload(ngx_mesh_target_t *target, uint32_t index)
 }
 
 
+/* inbound it is always the same, outbound its identity may change */
+
 static ngx_mesh_endpoint_t *
 ngx_mesh_target_own(ngx_mesh_conn_t *conn, ngx_pool_t *pool)
 {
+    ngx_uint_t            inbound;
     ngx_mesh_endpoint_t  *own;
 
-    own = ngx_pcalloc(pool, sizeof(ngx_mesh_endpoint_t));
+    inbound = (conn->direction == NGX_MESH_INBOUND);
 
-    if (own) {
-        own->sockaddr = conn->dst_sockaddr;
-        own->socklen = conn->dst_socklen;
-        own->name = conn->dst_text;
+    if (inbound && conn->own) {
+        return conn->own;
+    }
+
+    own = ngx_pcalloc(inbound ? conn->connection->pool : pool,
+                      sizeof(ngx_mesh_endpoint_t));
+    if (own == NULL) {
+        return NULL;
+    }
+
+    own->sockaddr = conn->dst_sockaddr;
+    own->socklen = conn->dst_socklen;
+    own->name = conn->dst_text;
+
+    if (inbound) {
+        conn->own = own;
     }
 
     return own;

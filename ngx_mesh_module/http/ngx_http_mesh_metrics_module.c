@@ -161,7 +161,7 @@ ngx_http_mesh_metrics_log(ngx_http_request_t *r)
 
     flow = ngx_http_mesh_get_flow(r);
 
-    if (flow == NULL) {
+    if (flow == NULL || ngx_mesh_zone_get() == NULL) {
         return NGX_OK;
     }
 

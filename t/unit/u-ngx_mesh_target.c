@@ -24,6 +24,7 @@
 static const char  blob[] = "0spiffe://td/ns/shop/sa/cart";
 
 static ngx_mesh_conn_t        conn;
+static ngx_connection_t       connection;
 static ngx_mesh_flow_t        flow;
 static ngx_mesh_state_t       state;
 static ngx_mesh_target_t      target;
@@ -37,6 +38,7 @@ static ngx_mesh_slot_t        slots[4];
 static ngx_pool_t            *pool;
 
 static ngx_int_t              verdict;
+static ngx_uint_t             asked;
 static ngx_uint_t             is_loopback;
 
 
@@ -48,6 +50,7 @@ ngx_mesh_state_verdict(ngx_mesh_state_t *s, const ngx_mesh_addr_t *addr,
     (void) addr;
 
     *e = (verdict == NGX_OK && entry.kind) ? &entry : NULL;
+    asked++;
 
     return verdict;
 }
@@ -119,6 +122,11 @@ make(ngx_uint_t kind)
         slots[i].key = i + 1;
     }
 
+    connection.pool = pool;
+    state.serial = 0;
+    asked = 0;
+
+    conn.connection = &connection;
     conn.direction = NGX_MESH_OUTBOUND;
     conn.dst.port = 8080;
     ngx_str_set(&conn.dst_text, "10.1.2.3:8080");
@@ -376,6 +384,44 @@ tls_text_is_of_the_leg_that_counts(void)
 }
 
 
+/* the next request of a connection is spared the look, until a new state */
+
+static void
+a_state_is_asked_once(void)
+{
+    make(MESH_ADDR_SERVICE);
+
+    state.serial = 7;
+
+    UNIT_OK(init() == NULL);
+    UNIT_OK(init() == NULL);
+    UNIT_EQ(asked, 1);
+    UNIT_OK(flow.service == &service);
+
+    state.serial = 8;
+    verdict = NGX_DECLINED;
+
+    UNIT_STR(init(), "unknown-destination");
+    UNIT_EQ(asked, 2);
+}
+
+
+static void
+inbound_keeps_its_endpoint(void)
+{
+    ngx_mesh_endpoint_t  *own;
+
+    make(0);
+    conn.direction = NGX_MESH_INBOUND;
+
+    UNIT_OK(init() == NULL);
+    own = target.own;
+
+    UNIT_OK(init() == NULL);
+    UNIT_OK(target.own == own);
+}
+
+
 UNIT_TESTS = {
     UNIT(needs_an_intercepted_connection),
     UNIT(unknown_inside_the_cluster_is_refused),
@@ -390,5 +436,7 @@ UNIT_TESTS = {
     UNIT(slot_that_became_anothers_is_left_alone),
     UNIT(fixed_endpoint_is_always_mtls),
     UNIT(tls_text_is_of_the_leg_that_counts),
+    UNIT(a_state_is_asked_once),
+    UNIT(inbound_keeps_its_endpoint),
     UNIT_END
 };
