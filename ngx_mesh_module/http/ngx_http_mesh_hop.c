@@ -19,6 +19,16 @@
 #include <ngx_mesh_field.h>
 
 
+/*
+ * The hash of "connection", as nginx leaves it in each field that it parsed:
+ * one comparison for all the others.
+ */
+
+#define NGX_HTTP_MESH_HOP_CONNECTION                                          \
+    ngx_hash(ngx_hash(ngx_hash(ngx_hash(ngx_hash(ngx_hash(ngx_hash(ngx_hash(  \
+    ngx_hash('c', 'o'), 'n'), 'n'), 'e'), 'c'), 't'), 'i'), 'o'), 'n')
+
+
 /* named by Connection or not: proxy_set_header or nginx writes them anew */
 
 static const char  *ngx_http_mesh_hop_kept[] = {
@@ -124,7 +134,8 @@ ngx_http_mesh_hop_connection(ngx_http_request_t *r, ngx_list_t *list,
 
         for (i = 0; i < part->nelts; i++) {
 
-            if (!ngx_mesh_field_is(&h[i].key, "connection")
+            if (h[i].hash != NGX_HTTP_MESH_HOP_CONNECTION
+                || !ngx_mesh_field_is(&h[i].key, "connection")
                 || ngx_mesh_field_is(&h[i].value, "keep-alive"))
             {
                 continue;                  /* what a sidecar always says */
@@ -297,7 +308,7 @@ ngx_http_mesh_hop_response(ngx_http_request_t *r)
 
         for (i = 0; i < part->nelts; i++) {
             if ((upgrade && ngx_mesh_field_is(&h[i].key, "upgrade"))
-                || ngx_http_mesh_hop_is_named(&names, &h[i]))
+                || (names.nelts && ngx_http_mesh_hop_is_named(&names, &h[i])))
             {
                 h[i].hash = 0;
             }

@@ -116,6 +116,8 @@ ngx_http_mesh_metrics_handler(ngx_http_request_t *r)
 }
 
 
+/* the first handler of all: makes the context, which starts the clock */
+
 static ngx_int_t
 ngx_http_mesh_metrics_begin(ngx_http_request_t *r)
 {

@@ -32,7 +32,6 @@ typedef ngx_int_t (*ngx_http_mesh_value_pt)(ngx_http_request_t *r,
     ngx_http_mesh_ctx_t *ctx, ngx_str_t *value);
 
 
-static ngx_int_t ngx_http_mesh_post_read_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_mesh_preaccess_handler(ngx_http_request_t *r);
 static const char *ngx_http_mesh_check_peer(ngx_http_request_t *r,
     ngx_http_mesh_ctx_t *ctx);
@@ -236,10 +235,17 @@ found:
 }
 
 
+/* its handler is how the context is found again */
+
 static void
 ngx_http_mesh_cleanup(void *data)
 {
-    /* only marks the context */
+    ngx_http_mesh_ctx_t *ctx = data;
+
+    if (ctx->flow.state) {
+        ngx_mesh_state_release(ctx->flow.state);
+        ctx->flow.state = NULL;
+    }
 }
 
 
@@ -253,17 +259,6 @@ ngx_http_mesh_connection(ngx_http_request_t *r)
 #endif
 
     return r->connection;
-}
-
-
-/* starts the clock of the request */
-
-static ngx_int_t
-ngx_http_mesh_post_read_handler(ngx_http_request_t *r)
-{
-    (void) ngx_http_mesh_get_ctx(r);
-
-    return NGX_DECLINED;
 }
 
 
@@ -294,6 +289,10 @@ ngx_http_mesh_preaccess_handler(ngx_http_request_t *r)
 
     if (ctx->located) {
         return NGX_DECLINED;
+    }
+
+    if (ctx->flow.state == NULL) {
+        ctx->flow.state = ngx_mesh_state_get();
     }
 
     code = ngx_mesh_target_init(&ctx->target, &ctx->flow, r->pool);
@@ -743,13 +742,6 @@ ngx_http_mesh_postconfiguration(ngx_conf_t *cf)
             return NGX_ERROR;
         }
     }
-
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_POST_READ_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = ngx_http_mesh_post_read_handler;
 
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
     if (h == NULL) {
