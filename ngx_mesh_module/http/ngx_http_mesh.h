@@ -104,12 +104,14 @@ ngx_int_t ngx_http_mesh_grpc_status(ngx_http_request_t *r,
 
 /*
  * ngx_http_mesh_hop.c: request in PREACCESS, version when the proxy module
- * has made the request, response in the header filter.
+ * has made the request, response in the header filter; ambiguous, when the
+ * header of the response is there, is 1 if it has several lengths.
  */
 ngx_int_t ngx_http_mesh_hop_request(ngx_http_request_t *r,
     ngx_http_mesh_ctx_t *ctx);
 void ngx_http_mesh_hop_version(ngx_http_request_t *r);
 ngx_int_t ngx_http_mesh_hop_response(ngx_http_request_t *r);
+ngx_uint_t ngx_http_mesh_hop_ambiguous(ngx_http_request_t *r);
 
 /*
  * ngx_http_mesh_interim.c: response is called with r->upstream->buffer until

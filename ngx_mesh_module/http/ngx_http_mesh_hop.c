@@ -276,6 +276,36 @@ ngx_http_mesh_hop_version(ngx_http_request_t *r)
 }
 
 
+/* before 1.23.0 nginx takes the last one, and who comes next another */
+
+ngx_uint_t
+ngx_http_mesh_hop_ambiguous(ngx_http_request_t *r)
+{
+#if (nginx_version < 1023000)
+    ngx_uint_t        i, n;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    n = 0;
+
+    for (part = &r->upstream->headers_in.headers.part;
+         part;
+         part = part->next)
+    {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            n += ngx_mesh_field_is(&h[i].key, "content-length");
+        }
+    }
+
+    return n > 1;
+#else
+    return 0;
+#endif
+}
+
+
 /*
  * What Connection of a response names; Upgrade stays where it is meant for
  * the client (RFC 9110, 15.2.2 and 15.5.22).

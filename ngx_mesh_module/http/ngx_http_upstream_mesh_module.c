@@ -726,6 +726,12 @@ ngx_http_upstream_mesh_process_response(ngx_http_request_t *r,
         return NGX_HTTP_UPSTREAM_INVALID_HEADER;
     }
 
+    if (ngx_http_mesh_hop_ambiguous(r)) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "upstream sent several \"Content-Length\" headers");
+        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+    }
+
     if (u->headers_in.status_n == NGX_HTTP_SWITCHING_PROTOCOLS
         && mp->ctx->upgrade.len == 0)
     {

@@ -53,6 +53,13 @@ my $at = '10.244.1.9:8080';
                                    . "Content-Length: 100\r\n\r\nonly this") },
     cutchunked => sub { MeshApp::send_all($_[0], "HTTP/1.1 200 OK\r\n"
                         . "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n") },
+    clte => "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"
+            . "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    twice => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n"
+             . "\r\nok",
+    names => "HTTP/1.1 200 OK\r\nCONTENT-TYPE: a/b\r\ncontent-length: 02\r\n"
+             . "x-Odd-CASE:v\r\n\r\nok",
+    lf => "HTTP/1.1 200 OK\nContent-Length: 2\nX-A:   1  \n\nok",
     garbage => "no such protocol\r\n\r\n",
     toobig => "HTTP/1.1 200 OK\r\nX-Big: " . 'b' x 17000
               . "\r\nContent-Length: 2\r\n\r\nok",
@@ -91,6 +98,7 @@ sub serve {
             $s->sysread($body, 65536, length $body) or last;
         }
 
+        $app->note('port ' . $s->peerport) if $name eq 'port';
         $app->note_bytes($head . $body);
         $text = '';
 
@@ -169,7 +177,8 @@ my $fields = "X-One: 1\r\nx_under: 2\r\nX.Dot: 3\r\nX-One: 4\r\n"
            . "X-Utf: \xe2\x82\xac\r\n"
            . "Authorization: Basic eDp5\r\nProxy-Authorization: z\r\n"
            . "X-Forwarded-For: 1.2.3.4\r\nIf-None-Match: *\r\n"
-           . "Range: bytes=0-1\r\nAccept-Encoding: br\r\n";
+           . "Range: bytes=0-1\r\nAccept-Encoding: br\r\n"
+           . "mesh-error: mine\r\nmesh-unreached: 10.0.0.1:80\r\n";
 
 ask('fields', headers => $fields);
 $fields =~ s/\r\n/\\r\\n/g;
@@ -179,6 +188,46 @@ is(heard(), "GET /fields HTTP/1.1\\r\\nHost: h\\r\\n$fields\\r\\n",
 
 ask('long', headers => 'X-Long: ' . 'l' x 60000 . "\r\n");
 is(length heard() =~ s/.*X-Long: (l*).*/$1/r, 60000, 'a field of 60000 bytes');
+
+# what is not kept, since it says the same
+
+say_raw("GET /lf HTTP/1.1\nX-First: 1\nX-Pad:   v  \nX-Tight:v\nX-None:\n"
+        . "Host:h\nConnection: close\n\n");
+is(heard(), 'GET /lf HTTP/1.1\r\nHost: h\r\nX-First: 1\r\nX-Pad: v\r\n'
+            . 'X-Tight: v\r\nX-None: \r\n\r\n',
+   'lines end in CRLF, values have one space, Host is first');
+
+my $from = $t->connect($at);
+
+say_raw("GET /port HTTP/1.1\r\nHost: h\r\n\r\n", socket => $from, keep => 1);
+isnt(($app->noted(qr/^port/))[-1], 'port ' . $from->sockport,
+     'the port that the application sees is its sidecar\'s');
+close $from;
+
+# what could be understood in two ways is refused
+
+for (['two Hosts', "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n", 400],
+     ['no Host', "GET / HTTP/1.1\r\n", 400],
+     ['two lengths', "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"
+                     . "Content-Length: 1\r\n", 400],
+     ['length and chunked', "GET / HTTP/1.1\r\nHost: h\r\n"
+      . "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", 400],
+     ['gzip as transfer coding', "GET / HTTP/1.1\r\nHost: h\r\n"
+      . "Transfer-Encoding: gzip, chunked\r\n", 501],
+     ['chunked in HTTP/1.0', "GET / HTTP/1.0\r\n"
+      . "Transfer-Encoding: chunked\r\n", 400],
+     ['NUL in a field', "GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n", 400],
+     ['a folded field', "GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n", 400],
+     ['space before the colon', "GET / HTTP/1.1\r\nHost: h\r\nX : a\r\n",
+      400])
+{
+    my ($what, $bytes, $status) = @$_;
+    my $heard = $app->noted(qr/ HTTP/);
+
+    like(say_raw("$bytes\r\n"), qr/^HTTP\/1\.1 $status .*\r\nmesh-error: /s,
+         "refused: $what");
+    is($app->noted(qr/ HTTP/), $heard, 'by the sidecar');
+}
 
 # framing of the request
 
@@ -203,6 +252,11 @@ like(heard(), qr/Transfer-Encoding: chunked\\r\\n\\r\\n(.*)$/,
      'stays chunked');
 is(heard() =~ s/.*?\\r\\n\\r\\n//r =~ s/\w+\\r\\n((?:hello| world))\\r\\n/$1/gr
    =~ s/0\\r\\n\\r\\n$//r, 'hello world', 'with all of it');
+
+say_raw("POST /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
+        . "Connection: close\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n");
+is(heard(), 'POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello',
+   'one that is there at once gets a length, and loses its trailers');
 
 # hop by hop
 
@@ -260,6 +314,7 @@ is(ask($_) =~ s/.*?\r\n\r\n//sr, "d\r\nuntil the end\r\n0\r\n\r\n",
    "a body that ends with the connection: $_") for qw(eof eof10);
 is(ask('chunked') =~ s/.*?\r\n\r\n//sr
    =~ s/\w+\r\n(.*?)\r\n/$1/gsr, 'hello, world', 'a chunked body');
+like(ask('eof10'), qr{^HTTP/1\.1 200 OK\r\n}, 'the version is the sidecar\'s');
 like(ask('zero'), qr/Content-Length: 0\r\n.*\r\n\r\n$/s, 'an empty body');
 
 $r = ask('204');
@@ -293,6 +348,18 @@ unlike($r, qr/^(?:Server|Date):/mi, 'no Server or Date is added');
 like(ask('dated'), qr/\r\nDate: today\r\n/, "Date is the application's");
 like(ask('dated'), qr/\r\nServer: mine\/1\r\n/s, 'so is Server');
 like(ask('big'), qr/X-Big: b{12000}\r\n/, 'a field of 12000 bytes');
+
+like(ask('clte'), qr/^HTTP\/1\.1\ (?:502\ .*mesh-error:\ upstream-invalid
+                                      |200\ (?!.*Content-Length).*hello)/sx,
+     'a length and chunks: the chunks count, or 502');
+like(ask('twice'), qr/^HTTP\/1\.1 502 .*\r\nmesh-error: upstream-invalid/s,
+     'two lengths are 502');
+$r = ask('names');
+like($r, qr/\r\nContent-Type: a\/b\r\n/, 'Content-Type has its usual case');
+like($r, qr/\r\nContent-Length: 2\r\n/, 'so has Content-Length');
+like($r, qr/\r\nx-Odd-CASE: v\r\n/, 'others keep theirs');
+like(ask('lf'), qr/\r\nX-A: 1\r\n(?:.*\r\n)?\r\nok$/s,
+     'lines that end in LF alone');
 
 # what breaks off
 
@@ -338,7 +405,8 @@ my $before = $web->noted;
 my $at_any = '10.96.14.7:90';
 
 for my $line ('CONNECT far.example:443 HTTP/1.1', 'OPTIONS * HTTP/1.1',
-              'TRACE / HTTP/1.1', 'get / HTTP/1.1', 'GET /')
+              'TRACE / HTTP/1.1', 'get / HTTP/1.1', 'GET /a b HTTP/1.1',
+              'GET /')
 {
     $s = $t->connect($at_any);
     MeshNginx::write_all($s, "$line\r\nHost: h\r\nX:y\r\n\r\n");
