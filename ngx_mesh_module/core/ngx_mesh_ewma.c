@@ -156,7 +156,8 @@ ngx_mesh_ewma_local(const ngx_mesh_addr_t *addr)
 
 /*
  * exp(-age / decay) as (1 - x / 1024) ^ 1024, good to one percent up to
- * x = 4: no libm in the module
+ * x = 4: no libm in the module.  1 - x is nearer to it while x is less than
+ * 1 / 1024, which on a busy endpoint it is.
  */
 
 static double
@@ -167,6 +168,10 @@ ngx_mesh_ewma_weight(uint64_t age_us)
 
     if (age_us >= 16 * (uint64_t) NGX_MESH_EWMA_DECAY_US) {
         return 0;
+    }
+
+    if (age_us < NGX_MESH_EWMA_DECAY_US / 1024) {
+        return 1 - (double) age_us / NGX_MESH_EWMA_DECAY_US;
     }
 
     x = 1 - (double) age_us / NGX_MESH_EWMA_DECAY_US / 1024;

@@ -111,22 +111,15 @@ const uint64_t  ngx_mesh_latency_us[NGX_MESH_LATENCY_BUCKETS] = {
 void
 ngx_mesh_count(ngx_mesh_counter_e counter, ngx_int_t n)
 {
-    ngx_uint_t        proc;
-    ngx_atomic_t     *cell;
-    ngx_mesh_zone_t  *zone;
+    ngx_atomic_t  *cell;
 
-    zone = ngx_mesh_zone_get();
-
-    if (zone == NULL) {
+    if (ngx_mesh_zone_get() == NULL) {
         return;
     }
 
-    proc = ngx_mesh_zone_proc();
+    cell = &ngx_mesh_zone_here.counters[counter];
 
-    cell = ngx_mesh_zone_at(zone, zone->counters);
-    cell += proc * zone->ncounters + counter;
-
-    ngx_mesh_zone_add(proc, cell, n);
+    ngx_mesh_zone_add(ngx_mesh_zone_proc(), cell, n);
 }
 
 

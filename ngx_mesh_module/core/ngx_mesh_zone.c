@@ -350,6 +350,9 @@ ngx_mesh_zone_attach(ngx_cycle_t *cycle)
     }
 
     ngx_mesh_zone_here.zone = zcf->shm_zone->data;
+    ngx_mesh_zone_here.counters = ngx_mesh_zone_counters(
+                                                     ngx_mesh_zone_here.zone,
+                                                     ngx_mesh_zone_here.proc);
 
     ngx_mesh_zone_claim(ngx_mesh_zone_here.zone, ngx_mesh_zone_here.proc, ngx_pid);
 }

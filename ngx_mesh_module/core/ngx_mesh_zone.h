@@ -102,6 +102,7 @@ ngx_mesh_slot_t *ngx_mesh_zone_slot(uint64_t key);
 
 typedef struct {
     ngx_mesh_zone_t          *zone;
+    ngx_atomic_t             *counters;  /* those of proc */
     ngx_uint_t                proc;
     ngx_uint_t                attached;
 } ngx_mesh_zone_here_t;
@@ -127,6 +128,11 @@ ngx_mesh_zone_proc(void)
 {
     return ngx_mesh_zone_here.proc;
 }
+
+/* the plain counters of process slot proc */
+#define ngx_mesh_zone_counters(zone, proc)                                    \
+    ((ngx_atomic_t *) ngx_mesh_zone_at(zone, (zone)->counters)                \
+     + (proc) * (zone)->ncounters)
 
 /* adds n to *cell, which is a word of process slot proc */
 #define ngx_mesh_zone_add(proc, cell, n)                                      \

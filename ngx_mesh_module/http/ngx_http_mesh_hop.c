@@ -135,8 +135,14 @@ ngx_http_mesh_hop_connection(ngx_http_request_t *r, ngx_list_t *list,
         for (i = 0; i < part->nelts; i++) {
 
             if (h[i].hash != NGX_HTTP_MESH_HOP_CONNECTION
-                || !ngx_mesh_field_is(&h[i].key, "connection")
-                || ngx_mesh_field_is(&h[i].value, "keep-alive"))
+                || h[i].key.len != 10
+                || ngx_memcmp(h[i].lowcase_key, "connection", 10) != 0)
+            {
+                continue;
+            }
+
+            if (h[i].value.len == 10
+                && ngx_memcmp(h[i].value.data, "keep-alive", 10) == 0)
             {
                 continue;                  /* what a sidecar always says */
             }

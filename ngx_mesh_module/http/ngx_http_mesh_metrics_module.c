@@ -125,8 +125,11 @@ ngx_http_mesh_metrics_begin(ngx_http_request_t *r)
 
     flow = ngx_http_mesh_get_flow(r);
 
-    if (flow && flow->conn) {
-        ngx_mesh_metrics_identified(flow->conn);
+    if (flow && flow->conn && ngx_mesh_zone_get()) {
+
+        if (flow->conn->series == NULL) {
+            ngx_mesh_metrics_identified(flow->conn);
+        }
 
         if (flow->conn->direction == NGX_MESH_INBOUND) {
             ngx_mesh_metrics_request(flow);
@@ -142,7 +145,7 @@ ngx_http_mesh_metrics_header(ngx_http_request_t *r)
 {
     ngx_mesh_flow_t  *flow;
 
-    if (r == r->main) {
+    if (r == r->main && ngx_mesh_zone_get()) {
         flow = ngx_http_mesh_get_flow(r);
 
         if (flow) {
@@ -168,7 +171,11 @@ ngx_http_mesh_metrics_log(ngx_http_request_t *r)
     }
 
     if (flow->conn) {
-        ngx_mesh_metrics_identified(flow->conn);
+
+        if (flow->conn->series == NULL) {
+            ngx_mesh_metrics_identified(flow->conn);
+        }
+
         ngx_mesh_metrics_transferred(flow->conn, r->request_length,
                                      r->connection->sent);
     }

@@ -42,6 +42,8 @@ static ngx_int_t ngx_http_mesh_own_answer(ngx_http_request_t *r,
 static ngx_int_t ngx_http_mesh_error_header(ngx_http_request_t *r,
     const ngx_mesh_error_t *e);
 
+static ngx_int_t ngx_http_mesh_hop_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_mesh_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_mesh_client_id(ngx_http_request_t *r,
@@ -177,13 +179,13 @@ static ngx_http_variable_t  ngx_http_mesh_variables[] = {
     { ngx_string("mesh_reason"), NULL, ngx_http_mesh_variable,
       7, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
-    { ngx_string("mesh_connection"), NULL, ngx_http_mesh_variable,
+    { ngx_string("mesh_connection"), NULL, ngx_http_mesh_hop_variable,
       8, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
-    { ngx_string("mesh_upgrade"), NULL, ngx_http_mesh_variable,
+    { ngx_string("mesh_upgrade"), NULL, ngx_http_mesh_hop_variable,
       9, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
-    { ngx_string("mesh_te"), NULL, ngx_http_mesh_variable,
+    { ngx_string("mesh_te"), NULL, ngx_http_mesh_hop_variable,
       10, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
@@ -456,6 +458,25 @@ ngx_http_mesh_error_header(ngx_http_request_t *r, const ngx_mesh_error_t *e)
     h->value.len = ngx_sprintf(p, "%s; %s", e->code, e->sentence) - p;
 
     return NGX_OK;
+}
+
+
+/* what proxy_set_header asks of each request, and few have */
+
+static ngx_int_t
+ngx_http_mesh_hop_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_mesh_ctx_t  *ctx;
+
+    ctx = ngx_http_mesh_get_ctx(r);
+
+    if (ctx == NULL || (ctx->upgrade.len == 0 && !ctx->te)) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    return ngx_http_mesh_variable(r, v, data);
 }
 
 

@@ -25,7 +25,7 @@
 #define ZONE        ngx_mesh_zone_here.zone
 
 
-ngx_mesh_zone_here_t     ngx_mesh_zone_here = { NULL, 0, 1 };
+ngx_mesh_zone_here_t     ngx_mesh_zone_here = { NULL, NULL, 0, 1 };
 
 static ngx_mesh_peer_t  *peer_of_tls;
 
@@ -58,6 +58,8 @@ zone_new(void)
     ZONE->index = 65536;
     ZONE->arena = 131072;
     ZONE->arena_bytes = 262144;
+
+    ngx_mesh_zone_here.counters = ngx_mesh_zone_counters(ZONE, 0);
 }
 
 

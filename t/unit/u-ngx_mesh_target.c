@@ -74,7 +74,7 @@ ngx_mesh_addr_loopback(const ngx_mesh_addr_t *addr)
 }
 
 
-ngx_mesh_zone_here_t  ngx_mesh_zone_here = { NULL, 2, 1 };
+ngx_mesh_zone_here_t  ngx_mesh_zone_here = { NULL, NULL, 2, 1 };
 
 
 static void
