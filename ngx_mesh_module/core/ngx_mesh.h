@@ -77,7 +77,7 @@ typedef struct {
     uint64_t                  serial;    /* of the state that knows dst .. */
     const mesh_state_addr_t  *entry;     /* .. as this, to go on with */
     unsigned                  passed:1;  /* unknown, and let through */
-    unsigned                  undeclared:1;  /* protocol was not declared */
+    unsigned                  undeclared:1;  /* outbound, nobody declared it */
 } ngx_mesh_conn_t;
 
 

@@ -25,7 +25,7 @@
 
 
 static void ngx_mesh_pass_learn(ngx_mesh_accepted_t *a,
-    ngx_mesh_detect_e kind, ngx_mesh_hello_t *hello);
+    ngx_mesh_detect_e kind);
 static void ngx_mesh_pass_wait(ngx_mesh_accepted_t *a, ngx_uint_t spoke);
 static ngx_uint_t ngx_mesh_pass_is_http(ngx_mesh_accepted_t *a);
 static void ngx_mesh_pass_timeout(ngx_mesh_accepted_t *a);
@@ -65,7 +65,10 @@ ngx_mesh_pass_detect(ngx_event_t *rev)
 
     c->log->action = "detecting a protocol";
 
-    a->conn.undeclared = (a->conn.protocol == MESH_PROTO_DETECT);
+    /* inbound nothing is learned: the next client may speak mesh TLS */
+
+    a->conn.undeclared = (a->conn.direction == NGX_MESH_OUTBOUND
+                          && a->conn.protocol == MESH_PROTO_DETECT);
 
     n = recv(c->fd, ngx_mesh_peek, sizeof(ngx_mesh_peek), MSG_PEEK);
 
@@ -121,26 +124,22 @@ ngx_mesh_pass_detect(ngx_event_t *rev)
         kind = NGX_MESH_DETECT_RAW;
 
     } else if (a->conn.undeclared) {
-        ngx_mesh_pass_learn(a, kind, &hello);
+        ngx_mesh_pass_learn(a, kind);
     }
 
     ngx_mesh_pass_by_kind(a, kind, &hello);
 }
 
 
-/*
- * Bytes say what an undeclared port speaks.  Mesh TLS says nothing of it, it
- * begins with its client whatever is inside.
- */
+/* bytes say what an undeclared port speaks */
 
 static void
-ngx_mesh_pass_learn(ngx_mesh_accepted_t *a, ngx_mesh_detect_e kind,
-    ngx_mesh_hello_t *hello)
+ngx_mesh_pass_learn(ngx_mesh_accepted_t *a, ngx_mesh_detect_e kind)
 {
     if (kind == NGX_MESH_DETECT_RAW) {
         ngx_mesh_learned_raw(&a->conn.dst, NGX_MESH_LEARNED_BYTES);
 
-    } else if (kind != NGX_MESH_DETECT_TLS || !hello->mesh) {
+    } else {
         ngx_mesh_learned_forget(&a->conn.dst);
     }
 }

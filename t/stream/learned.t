@@ -82,8 +82,11 @@ $t->reload();
 cmp_ok(greeted($first_at), '<', 400, 'nor after a reload');
 cmp_ok(greeted('[fd00:96::8]:90'), '>=', 490,
        'another address of it has to be learned by itself');
-cmp_ok(greeted('10.244.0.5:9090'), '>=', 490, 'inbound, the first one waits');
-cmp_ok(greeted('10.244.0.5:9090'), '<', 400, 'the next one does not');
+
+# what comes in may always be mesh TLS, whoever spoke first to others
+
+cmp_ok(greeted('10.244.0.5:9090'), '>=', 490, "inbound each one waits, $_")
+    for 1 .. 2;
 
 # HTTP there takes it back
 
