@@ -49,11 +49,11 @@ static const ngx_mesh_error_t  ngx_mesh_errors[] = {
 
     { "upstream-reset", 502, NGX_MESH_GRPC_INTERNAL,
       "the endpoint reset the request" },
-    { "upstream-refused", 503, NGX_MESH_GRPC_UNAVAILABLE,
+    { "upstream-refused", 502, NGX_MESH_GRPC_UNAVAILABLE,
       "the endpoint refused the request without looking at it" },
     { "upstream-cancelled", 502, NGX_MESH_GRPC_CANCELLED,
       "the endpoint cancelled the request" },
-    { "upstream-overloaded", 503, NGX_MESH_GRPC_RESOURCE_EXHAUSTED,
+    { "upstream-overloaded", 502, NGX_MESH_GRPC_RESOURCE_EXHAUSTED,
       "the endpoint is asked too much" },
     { "upstream-insecure", 502, NGX_MESH_GRPC_PERMISSION_DENIED,
       "the endpoint demands a more secure connection" },

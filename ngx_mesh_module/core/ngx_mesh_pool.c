@@ -29,6 +29,7 @@ typedef struct {
     ngx_str_t                 identity;
     uint64_t                  generation;
     ngx_uint_t                protocol;
+    ngx_int_t               (*idle)(ngx_connection_t *c);
     socklen_t                 socklen;
     ngx_sockaddr_t            sockaddr;
 } ngx_mesh_pool_item_t;
@@ -44,6 +45,8 @@ static void ngx_mesh_pool_unlink(ngx_mesh_pool_item_t *item);
 static ngx_uint_t ngx_mesh_pool_safe(ngx_mesh_pool_item_t *item);
 static ngx_uint_t ngx_mesh_pool_sound(ngx_connection_t *c);
 static ngx_uint_t ngx_mesh_pool_quiet(ngx_connection_t *c);
+static ngx_uint_t ngx_mesh_pool_heard(ngx_connection_t *c,
+    ngx_int_t (*idle)(ngx_connection_t *c));
 static void ngx_mesh_pool_read_handler(ngx_event_t *rev);
 static void ngx_mesh_pool_dummy_handler(ngx_event_t *wev);
 
@@ -85,7 +88,10 @@ ngx_mesh_pool_take(const ngx_mesh_pool_key_t *key, ngx_uint_t once,
         c = item->connection;
         ngx_mesh_pool_unlink(item);
 
-        if (!ngx_mesh_pool_sound(c) || !ngx_mesh_pool_quiet(c)) {
+        if (!ngx_mesh_pool_sound(c)
+            || !(ngx_mesh_pool_quiet(c)
+                 || ngx_mesh_pool_heard(c, item->idle)))
+        {
             ngx_mesh_pool_close(c);
             continue;
         }
@@ -121,7 +127,8 @@ ngx_mesh_pool_park(const ngx_mesh_pool_key_t *key, ngx_connection_t *c)
         || key->socklen > sizeof(ngx_sockaddr_t)
         || ngx_handle_read_event(c->read, 0) != NGX_OK
         || !ngx_mesh_pool_sound(c)
-        || (c->read->ready && !ngx_mesh_pool_quiet(c)))
+        || (c->read->ready && !(key->idle ? ngx_mesh_pool_heard(c, key->idle)
+                                          : ngx_mesh_pool_quiet(c))))
     {
         return NGX_DECLINED;               /* not ready: epoll will tell */
     }
@@ -138,6 +145,7 @@ ngx_mesh_pool_park(const ngx_mesh_pool_key_t *key, ngx_connection_t *c)
     item->identity = key->identity;
     item->generation = key->generation;
     item->protocol = key->protocol;
+    item->idle = key->idle;
     item->socklen = key->socklen;
     ngx_memcpy(&item->sockaddr, key->sockaddr, key->socklen);
 
@@ -374,7 +382,8 @@ ngx_mesh_pool_safe(ngx_mesh_pool_item_t *item)
 
     idle_ms = ngx_current_msec - item->parked_ms;
 
-    return idle_ms >= NGX_MESH_POOL_SETTLED_MS
+    return (idle_ms >= NGX_MESH_POOL_SETTLED_MS
+            || item->protocol == MESH_PROTO_HTTP2)
            && idle_ms <= NGX_MESH_POOL_RECENT_MS;
 }
 
@@ -402,6 +411,32 @@ ngx_mesh_pool_quiet(ngx_connection_t *c)
 }
 
 
+/* something has, but nothing that would end the connection */
+
+static ngx_uint_t
+ngx_mesh_pool_heard(ngx_connection_t *c,
+    ngx_int_t (*idle)(ngx_connection_t *c))
+{
+    if (idle == NULL) {
+        return 0;
+    }
+
+    c->read->ready = 1;
+
+#if (NGX_HAVE_EPOLLRDHUP)
+
+    /* 0 would keep ngx_recv() from reading what epoll has not told yet */
+
+    if (c->read->available == 0) {
+        c->read->available = -1;
+    }
+
+#endif
+
+    return idle(c) == NGX_OK;
+}
+
+
 static void
 ngx_mesh_pool_read_handler(ngx_event_t *rev)
 {
@@ -424,7 +459,9 @@ ngx_mesh_pool_read_handler(ngx_event_t *rev)
         return;
     }
 
-    if (ngx_mesh_pool_sound(c) && ngx_mesh_pool_quiet(c)) {
+    if (ngx_mesh_pool_sound(c)
+        && (ngx_mesh_pool_quiet(c) || ngx_mesh_pool_heard(c, item->idle)))
+    {
         rev->ready = 0;
 
         if (ngx_handle_read_event(rev, 0) == NGX_OK) {

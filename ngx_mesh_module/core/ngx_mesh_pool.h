@@ -27,7 +27,8 @@
 /*
  * How long a plaintext connection may have been idle for a request that
  * cannot be sent twice: applications end connections right after an answer,
- * or after some seconds, without a word.
+ * or after some seconds, without a word.  In HTTP/2 an end right after an
+ * answer is announced.
  */
 
 #define NGX_MESH_POOL_SETTLED_MS  2
@@ -40,6 +41,12 @@ typedef struct {
     ngx_str_t                 identity;   /* len 0: plaintext */
     uint64_t                  generation; /* ngx_mesh_tls_generation() or 0 */
     ngx_uint_t                protocol;   /* MESH_PROTO_.. */
+
+    /*
+     * Not of the key: reads what comes on an idle connection; NGX_OK: it is
+     * as good as before.  NULL: whatever comes is its end.
+     */
+    ngx_int_t               (*idle)(ngx_connection_t *c);
 } ngx_mesh_pool_key_t;
 
 

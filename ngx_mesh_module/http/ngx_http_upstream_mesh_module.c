@@ -18,6 +18,7 @@
 
 #include <ngx_http_mesh.h>
 #include <ngx_http_mesh_dial.h>
+#include <ngx_http_mesh_h2.h>
 #include <ngx_mesh_link.h>
 #include <ngx_mesh_metrics.h>
 #include <ngx_mesh_pool.h>
@@ -45,6 +46,7 @@ typedef struct {
     unsigned                    fresh:1;     /* no pooled connection again */
     unsigned                    interim:1;   /* a 1xx may come yet */
     unsigned                    unreached:1; /* its application, this try */
+    unsigned                    unsent:1;    /* as good as, this try */
     unsigned                    http2:1;     /* grpc_pass */
     unsigned                    misheard:1;  /* and tried once more */
 } ngx_http_upstream_mesh_peer_t;
@@ -84,6 +86,10 @@ static ngx_int_t ngx_http_upstream_mesh_process_header(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_upstream_mesh_process_response(
     ngx_http_request_t *r, ngx_http_upstream_mesh_peer_t *mp);
+static void ngx_http_upstream_mesh_refused(ngx_http_request_t *r,
+    ngx_http_upstream_mesh_peer_t *mp);
+static void ngx_http_upstream_mesh_again(ngx_http_request_t *r,
+    ngx_http_upstream_mesh_peer_t *mp);
 static ngx_int_t ngx_http_upstream_mesh_reinit_request(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_upstream_mesh_set_session(
@@ -274,6 +280,7 @@ ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc, void *data)
                                         ngx_http_upstream_mesh_module);
     u->conf = &mlcf->upstream;
     mp->unreached = 0;
+    mp->unsent = 0;
 
     if (ngx_mesh_target_next(&mp->target, ngx_mesh_now_us(), ngx_random())
         != NGX_OK)
@@ -327,6 +334,10 @@ ngx_http_upstream_mesh_take(ngx_http_request_t *r)
 
     if (c) {
         ngx_mesh_count(NGX_MESH_C_pool_reused, 1);
+
+        if (mp->http2) {
+            ngx_http_mesh_h2_next(c);
+        }
     }
 
     return c;
@@ -525,7 +536,18 @@ ngx_http_upstream_mesh_failed(ngx_http_upstream_mesh_peer_t *mp,
                   "mesh endpoint %V failed: %s%s", pc->name, why,
                   sent || pc->tries < 2 ? "" : ", trying another one");
 
-    if (sent) {
+    if (mp->unsent && !mp->unreached && pc->cached) {
+
+        /* it was going away: the endpoint itself may be well */
+
+        mp->fresh = 1;
+        ngx_mesh_target_again(&mp->target);
+        pc->tries++;
+
+        return NGX_MESH_TRY_UNKNOWN;
+    }
+
+    if (sent && !mp->unsent) {
         pc->tries = 0;
         pc->cached = 0;
     }
@@ -561,7 +583,8 @@ static const char *
 ngx_http_upstream_mesh_why(ngx_http_upstream_mesh_peer_t *mp,
     ngx_connection_t *c, ngx_uint_t sent)
 {
-    ngx_uint_t  timedout;
+    const char  *why;
+    ngx_uint_t   timedout;
 
     if (ngx_mesh_tls_refused(c)) {
         return "tls-refused";
@@ -575,6 +598,16 @@ ngx_http_upstream_mesh_why(ngx_http_upstream_mesh_peer_t *mp,
 
     if (timedout) {
         return "upstream-timeout";
+    }
+
+    why = mp->http2 ? ngx_http_mesh_h2_reason(c) : NULL;
+
+    if (why) {
+        return why;
+    }
+
+    if (mp->http2 && (c->read->eof || c->read->error)) {
+        return "upstream-closed";          /* after its settings, perhaps */
     }
 
     return mp->request->upstream->state->bytes_received ? "upstream-invalid"
@@ -633,6 +666,7 @@ ngx_http_upstream_mesh_key(ngx_http_upstream_mesh_peer_t *mp,
     key->socklen = endpoint->socklen;
     key->generation = mp->generation;
     key->protocol = mp->http2 ? MESH_PROTO_HTTP2 : MESH_PROTO_HTTP1;
+    key->idle = mp->http2 ? ngx_http_mesh_h2_idle : NULL;
 
     ngx_str_null(&key->identity);
 
@@ -685,6 +719,14 @@ ngx_http_upstream_mesh_process_header(ngx_http_request_t *r)
 
     (void) ngx_mesh_link_open(u->peer.connection->pool, &mp->ctx->flow);
 
+    if (mp->http2) {
+        rc = ngx_http_mesh_h2_attach(u->peer.connection, &u->buffer);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
     if (mp->interim) {
         rc = ngx_http_mesh_interim_response(r, mp->ctx);
 
@@ -702,8 +744,54 @@ ngx_http_upstream_mesh_process_header(ngx_http_request_t *r)
     mp->process_header = u->process_header;
     u->process_header = ngx_http_upstream_mesh_process_header;
 
-    return (rc == NGX_OK) ? ngx_http_upstream_mesh_process_response(r, mp)
-                          : rc;
+    if (rc == NGX_OK) {
+        return ngx_http_upstream_mesh_process_response(r, mp);
+    }
+
+    if (rc == NGX_HTTP_UPSTREAM_INVALID_HEADER && mp->http2) {
+        ngx_http_upstream_mesh_refused(r, mp);
+    }
+
+    return rc;
+}
+
+
+/* what the endpoint did not look at may go to another one */
+
+static void
+ngx_http_upstream_mesh_refused(ngx_http_request_t *r,
+    ngx_http_upstream_mesh_peer_t *mp)
+{
+    const char  *why;
+
+    why = ngx_http_mesh_h2_reason(r->upstream->peer.connection);
+
+    if (why && ngx_strcmp(why, "upstream-refused") == 0) {
+        ngx_http_upstream_mesh_again(r, mp);
+    }
+}
+
+
+/* lets the core ask for another endpoint, whatever was sent to this one */
+
+static void
+ngx_http_upstream_mesh_again(ngx_http_request_t *r,
+    ngx_http_upstream_mesh_peer_t *mp)
+{
+    ngx_http_upstream_mesh_loc_conf_t  *mlcf;
+
+#if (nginx_version < 1029005)
+
+    if (mp->http2) {
+        return;              /* grpc_pass would send frames of this one, too */
+    }
+
+#endif
+
+    mlcf = ngx_http_get_module_loc_conf(r, ngx_http_upstream_mesh_module);
+
+    r->upstream->conf = &mlcf->again;
+    mp->unsent = 1;
 }
 
 
@@ -713,8 +801,7 @@ static ngx_int_t
 ngx_http_upstream_mesh_process_response(ngx_http_request_t *r,
     ngx_http_upstream_mesh_peer_t *mp)
 {
-    ngx_http_upstream_t                *u;
-    ngx_http_upstream_mesh_loc_conf_t  *mlcf;
+    ngx_http_upstream_t  *u;
 
     u = r->upstream;
 
@@ -746,10 +833,8 @@ ngx_http_upstream_mesh_process_response(ngx_http_request_t *r,
 
     /* as if this endpoint had refused the connection */
 
-    mlcf = ngx_http_get_module_loc_conf(r, ngx_http_upstream_mesh_module);
-
-    u->conf = &mlcf->again;
     mp->unreached = 1;
+    ngx_http_upstream_mesh_again(r, mp);
 
     return NGX_HTTP_UPSTREAM_INVALID_HEADER;
 }

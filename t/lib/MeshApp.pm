@@ -10,7 +10,8 @@ package MeshApp;
 #     echo     sends back what came
 #     first    speaks first: "220 NAME\r\n", then echoes
 #     grpc     mesh_grpc.py, a process of another kind; knows no options
-#     h2       nghttpd of the files in dir/www, with options => [..]
+#     h2       mesh_h2.py, the same
+#     nghttpd  serves the files in dir/www, with options => [..]
 #     raw      does what option serve, a function, does with the application
 #              and the connection
 #
@@ -85,11 +86,11 @@ sub program {
     my ($self, $type, $host, $port, %opt) = @_;
     my $address = $host =~ /:/ ? "[$host]:$port" : "$host:$port";
 
-    my @command = $type eq 'grpc'
-        ? ('/usr/bin/python3', dirname(__FILE__) . '/mesh_grpc.py', 'serve',
+    my @command = $type ne 'nghttpd'
+        ? ('/usr/bin/python3', dirname(__FILE__) . "/mesh_$type.py", 'serve',
            $address, $self->{log})
-        : ('nghttpd', '--no-tls', '-v', '-a', $host, '-d',
-           "$opt{dir}/www", @{$opt{options} // []}, $port);
+        : ('nghttpd', '--no-tls', '-a', $host, '-d', "$opt{dir}/www",
+           @{$opt{options} // []}, $port);
 
     unlink $self->{log};
     $self->{pid} = fork // die "fork: $!";
@@ -97,7 +98,7 @@ sub program {
     if (!$self->{pid}) {
         setpgrp;
         open STDIN, '<', '/dev/null';
-        open STDOUT, '>>', $type eq 'grpc' ? '/dev/null' : $self->{log};
+        open STDOUT, '>>', '/dev/null';
         exec @command or die "$command[0]: $!";
     }
 
