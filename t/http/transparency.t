@@ -60,6 +60,8 @@ my $at = '10.244.1.9:8080';
     names => "HTTP/1.1 200 OK\r\nCONTENT-TYPE: a/b\r\ncontent-length: 02\r\n"
              . "x-Odd-CASE:v\r\n\r\nok",
     lf => "HTTP/1.1 200 OK\nContent-Length: 2\nX-A:   1  \n\nok",
+    tunnel => "HTTP/1.1 200 Established\r\nContent-Length: 9\r\n"
+              . "Transfer-Encoding: chunked\r\n\r\n",
     garbage => "no such protocol\r\n\r\n",
     toobig => "HTTP/1.1 200 OK\r\nX-Big: " . 'b' x 17000
               . "\r\nContent-Length: 2\r\n\r\nok",
@@ -101,6 +103,11 @@ sub serve {
         $app->note('port ' . $s->peerport) if $name eq 'port';
         $app->note_bytes($head . $body);
         $text = '';
+
+        if ($head =~ /^X-Tunnel/m) {
+            MeshApp::send_all($s, $answer{tunnel});
+            return $app->serve_echo($s);
+        }
 
         my $answer = $answer{$name} // "HTTP/1.1 200 OK\r\n"
                                        . "Content-Length: 2\r\n\r\nok";
@@ -207,6 +214,7 @@ close $from;
 # what could be understood in two ways is refused
 
 for (['two Hosts', "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n", 400],
+     ['an empty Host', "GET / HTTP/1.1\r\nHost:\r\n", 400],
      ['no Host', "GET / HTTP/1.1\r\n", 400],
      ['two lengths', "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"
                      . "Content-Length: 1\r\n", 400],
@@ -415,6 +423,17 @@ for my $line ('CONNECT far.example:443 HTTP/1.1', 'OPTIONS * HTTP/1.1',
     }), "raw: $line") if $line =~ /HTTP/;
     close $s;
 }
+
+# a tunnel, then
+
+my $tunnel = $t->connect($at_any);
+MeshNginx::write_all($tunnel, "CONNECT far:1 HTTP/1.1\r\nHost: far:1\r\n"
+                              . "X-Tunnel: 1\r\n\r\n");
+is(MeshNginx::read_some($tunnel, length $answer{tunnel}), $answer{tunnel},
+   'the answer to CONNECT comes as it is');
+MeshNginx::write_all($tunnel, "GET \0\xff");
+is(MeshNginx::read_some($tunnel, 6), "GET \0\xff", 'and so does the tunnel');
+close $tunnel;
 
 # and is told apart later
 
