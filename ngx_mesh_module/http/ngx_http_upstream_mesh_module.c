@@ -38,7 +38,8 @@ typedef struct {
     ngx_http_request_t         *request;
     ngx_http_mesh_ctx_t        *ctx;
     ngx_mesh_target_t           target;
-    ngx_http_mesh_dial_t        dial;
+    ngx_http_mesh_dial_t       *dial;        /* NULL: it had no need to */
+    ngx_mesh_peer_t            *peer;        /* of a pooled connection */
     uint64_t                    generation;  /* of the try's connection */
     ngx_uint_t                  http_version;   /* of the client */
     ngx_int_t                 (*process_header)(ngx_http_request_t *r);
@@ -60,6 +61,8 @@ static ngx_http_upstream_conf_t *ngx_http_upstream_mesh_conf(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc,
     void *data);
+static ngx_int_t ngx_http_upstream_mesh_dial(
+    ngx_http_upstream_mesh_peer_t *mp, ngx_peer_connection_t *pc);
 static ngx_connection_t *ngx_http_upstream_mesh_take(ngx_http_request_t *r);
 static ngx_connection_t *ngx_http_upstream_mesh_pooled(
     ngx_http_upstream_mesh_peer_t *mp, ngx_peer_connection_t *pc);
@@ -191,8 +194,7 @@ ngx_http_upstream_mesh_init_peer(ngx_http_request_t *r,
     mp->target = ctx->target;
     mp->process_header = u->process_header;
     mp->reinit_request = u->reinit_request;
-    mp->http2 = (u->schema.len > 4
-                 && ngx_strncmp(u->schema.data, "grpc", 4) == 0);
+    mp->http2 = (u->schema.len && u->schema.data[0] == 'g');  /* grpc:// */
     mp->interim = !mp->http2;
     mp->http_version = r->http_version;
 
@@ -265,6 +267,7 @@ ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_upstream_mesh_peer_t *mp = data;
 
+    uint32_t                            rnd;
     ngx_uint_t                          meshed;
     ngx_mesh_flow_t                    *flow;
     ngx_http_upstream_t                *u;
@@ -282,9 +285,9 @@ ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc, void *data)
     mp->unreached = 0;
     mp->unsent = 0;
 
-    if (ngx_mesh_target_next(&mp->target, ngx_mesh_now_us(), ngx_random())
-        != NGX_OK)
-    {
+    rnd = (mp->target.n > 1) ? (uint32_t) ngx_random() : 0;
+
+    if (ngx_mesh_target_next(&mp->target, ngx_mesh_now_us(), rnd) != NGX_OK) {
         return NGX_BUSY;
     }
 
@@ -309,9 +312,26 @@ ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc, void *data)
         return NGX_DONE;
     }
 
-    return meshed ? ngx_http_mesh_dial_begin(&mp->dial, mp->request, pc,
-                                             ngx_http_upstream_mesh_take)
-                  : NGX_OK;
+    return meshed ? ngx_http_upstream_mesh_dial(mp, pc) : NGX_OK;
+}
+
+
+/* most requests find a pooled connection and do without */
+
+static ngx_int_t
+ngx_http_upstream_mesh_dial(ngx_http_upstream_mesh_peer_t *mp,
+    ngx_peer_connection_t *pc)
+{
+    if (mp->dial == NULL) {
+        mp->dial = ngx_pcalloc(mp->request->pool,
+                               sizeof(ngx_http_mesh_dial_t));
+        if (mp->dial == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_mesh_dial_begin(mp->dial, mp->request, pc,
+                                    ngx_http_upstream_mesh_take);
 }
 
 
@@ -323,6 +343,7 @@ ngx_http_upstream_mesh_take(ngx_http_request_t *r)
 
     mp = ngx_http_get_module_ctx(r, ngx_http_upstream_mesh_module);
 
+    mp->peer = NULL;
     mp->generation = (mp->ctx->flow.tls == NGX_MESH_TLS_MTLS)
                      ? ngx_mesh_tls_generation() : 0;
 
@@ -376,6 +397,7 @@ ngx_http_upstream_mesh_pooled(ngx_http_upstream_mesh_peer_t *mp,
         if (peer && ngx_mesh_tls_peer_check(c, peer, ngx_time(), &code)
                     == NGX_OK)
         {
+            mp->peer = peer;
             return c;
         }
 
@@ -399,7 +421,9 @@ ngx_http_upstream_mesh_free(ngx_peer_connection_t *pc, void *data,
     sent = pc->connection && u->request_sent;
     now_us = ngx_mesh_now_us();
 
-    ngx_http_mesh_dial_end(&mp->dial);
+    if (mp->dial) {
+        ngx_http_mesh_dial_end(mp->dial);
+    }
 
     result = NGX_MESH_TRY_UNKNOWN;
 
@@ -638,7 +662,7 @@ ngx_http_upstream_mesh_park(ngx_http_upstream_mesh_peer_t *mp,
     ngx_http_upstream_mesh_key(mp, &key);
 
     if (key.identity.len) {
-        peer = ngx_mesh_tls_peer(c);
+        peer = mp->peer ? mp->peer : ngx_mesh_tls_peer(c);
 
         if (peer == NULL || mp->generation != ngx_mesh_tls_generation()) {
             return;
@@ -897,7 +921,9 @@ ngx_http_upstream_mesh_connected(void *data)
 {
     ngx_http_upstream_mesh_peer_t *mp = data;
 
-    ngx_http_mesh_dial_end(&mp->dial);
+    if (mp->dial) {
+        ngx_http_mesh_dial_end(mp->dial);
+    }
 }
 
 
