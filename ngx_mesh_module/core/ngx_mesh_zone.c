@@ -354,7 +354,8 @@ ngx_mesh_zone_attach(ngx_cycle_t *cycle)
                                                      ngx_mesh_zone_here.zone,
                                                      ngx_mesh_zone_here.proc);
 
-    ngx_mesh_zone_claim(ngx_mesh_zone_here.zone, ngx_mesh_zone_here.proc, ngx_pid);
+    ngx_mesh_zone_claim(ngx_mesh_zone_here.zone, ngx_mesh_zone_here.proc,
+                        ngx_pid);
 }
 
 
