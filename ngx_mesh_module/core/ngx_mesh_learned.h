@@ -8,11 +8,12 @@
 #define _NGX_MESH_LEARNED_H_INCLUDED_
 
 /*
- * What traffic has told of ports that nobody declared: that their server
- * speaks first, or that they speak nothing we know.  A client that says
- * nothing is not waited for there, so that the time of mesh_detect is paid
- * once and not by each connection.  Only saves time: what is forgotten, or
- * finds no room, is learned again.
+ * What outbound traffic has told of ports that nobody declared: that their
+ * server speaks first, or that they speak nothing we know.  A client that
+ * says nothing is not waited for there, so that the time of mesh_detect is
+ * paid once and not by each connection.  Inbound nothing is learned: the next
+ * client may speak mesh TLS.  Only saves time: what is forgotten, or finds no
+ * room, is learned again.
  *
  * Kept in the zone, by all workers and across reloads; without a zone each
  * worker has its own.
