@@ -22,7 +22,7 @@
 #define NGX_MESH_DIAL_LANE_MAX    16     /* to one endpoint, by its hash */
 #define NGX_MESH_DIAL_LANES       64     /* a power of two */
 
-#define NGX_MESH_DIAL_WAIT_MS     10000  /* the caller gives up then */
+#define NGX_MESH_DIAL_WAIT_MS     30000  /* the caller gives up then */
 
 /* for the handshake itself, after the time for connecting: CPU may be short */
 

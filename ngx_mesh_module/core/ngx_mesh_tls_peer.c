@@ -337,7 +337,10 @@ ngx_mesh_tls_refused(ngx_connection_t *c)
 
     /* what is not TLS at all ends a handshake without an alert */
 
-    if (!check->refused && !c->ssl->handshaked && c->read->error) {
+    if (!check->refused
+        && !c->ssl->handshaked
+        && (c->read->error || c->read->eof))
+    {
         check->refused = 1;
         check->silent = 1;
         ngx_mesh_count(NGX_MESH_C_tls_refused_client, 1);
