@@ -174,21 +174,60 @@ $peer->stop();
 $r = grpc('10.96.14.7:90', 'unary');
 is($r->{code}, 14, 'without the other sidecar too');
 
-# a mixture, many at a time
+# a mixture, many at a time; both ends and both sidecars count the same
+
+my ($calls, $connections, $streams, $large)
+    = split ' ', $ENV{MESH_MIXTURE} // '1000 4 16 2';
 
 $cart = $t->app('grpc', '10.244.1.9:9090');
 $peer->start(cert => 'cart');
 
-# each call has a handshake of its own, which sanitizers make slow
+my @sides = ([$t, \%out], [$peer, \%in]);
+my @before = map { by_status(@$_) } @sides;
 
-my ($calls, $streams) = $ENV{MESH_ASAN} ? (200, 4) : (1000, 16);
 
-$r = decode_json(MeshNginx::must(@grpc, qw(load 10.96.14.7:90 --connections 4
-                                           --large 2),
-                                 '--calls', $calls, '--streams', $streams));
+# grpc_status => responses
 
-is($r->{right}, $calls, 'all calls of a mixture are right')
-    or diag explain $r->{wrong};
+sub by_status {
+    my ($nginx, $labels) = @_;
+
+    return { map { $_ => $nginx->metric('response_total', %$labels,
+                                        grpc_status => $_) } 0 .. 16 };
+}
+
+
+$r = decode_json(MeshNginx::must(@grpc, 'load', '10.96.14.7:90',
+                                 '--calls', $calls, '--large', $large,
+                                 '--connections', $connections,
+                                 '--streams', $streams));
+
+is($r->{right}, $calls, "all of $calls calls are right, $connections times"
+   . " $streams at a time") or diag explain $r->{wrong};
+diag(sprintf '%.0f calls a second', $calls / $r->{seconds})
+    if $ENV{MESH_MIXTURE};
+
+my %called;
+
+$called{(split ' ')[1]} += $r->{counts}{$_} for keys %{$r->{counts}};
+
+for my $i (0, 1) {
+    my ($nginx, $labels) = @{$sides[$i]};
+    my $now;
+
+    $nginx->wait_for('all counted', sub {
+        $now = by_status($nginx, $labels);
+        $now->{$_} -= $before[$i]{$_} for keys %$now;
+
+        return $calls == eval join '+', values %$now;
+    });
+
+    is_deeply($now, { map { $_ => $called{$_} // 0 } 0 .. 16 },
+              ($i ? 'the inbound' : 'the outbound') . ' side counts them');
+}
+
+$cart->stop();
+is_deeply(decode_json(MeshNginx::slurp("$cart->{log}.json")), $r->{counts},
+          'so does the application');
 
 for my $nginx ($t, $peer) {
     my @errors = grep { /\[(?:alert|crit|emerg)\]|unknown stream/ }
