@@ -163,6 +163,58 @@ for my $way (qw(plain meshed inbound)) {
        'the application hears of a request that is broken off');
 }
 
+# what differs: ../../ngx_mesh_module/TRANSPARENCY.md
+
+my $app = $app{plain};
+
+
+# what the application was told of that field by the last request
+
+sub told {
+    my ($name) = @_;
+    my @lines = $app->noted(qr/^(?:header |[A-Z]+ \/)/);
+    my @last;
+
+    for (reverse @lines) {
+        last if !/^header /;
+        unshift @last, /^header \Q$name\E: (.*)/ ? $1 : ();
+    }
+
+    return "@last";
+}
+
+
+call('plain', 'GET', '/echo', ':scheme=https');
+is(told(':scheme'), 'http', 'the scheme');
+
+call('plain', 'GET', '/echo', ':authority=', 'host=h.x');
+is(told(':authority'), 'h.x', 'Host instead of an authority');
+is(told('host'), '', 'and not beside it');
+is(call('plain', 'GET', '/echo', ':authority=')->{status}, 400, 'neither');
+is(call('plain', 'GET', '/echo', ':authority=a.x', 'host=b.x')->{status},
+   400, 'both');
+
+call('plain', 'GET', '/echo', 'connection=close', 'te=gzip');
+is(told('connection') . told('te'), '', 'fields of a connection');
+
+call('plain', 'POST', '/echo', 'expect=100-continue', 'body=1');
+is(told('expect'), '100-continue', 'expect');
+
+call('plain', 'GET', '/echo', 'long=60000');
+is(length told('x-long'), 60_000, 'a field of 60000 bytes');
+
+is(call('plain', 'POST', '/echo', 'trailers')->{goaway}, 1,
+   'trailers of a request');
+
+for (['CONNECT', '/', 405], ['TRACE', '/', 405], ['OPTIONS', '*', 400],
+     ['get', '/', 400], ['GET', '/../x', 400], ['GET', '/%zz', 400])
+{
+    my ($method, $path, $status) = @$_;
+
+    is(call('plain', $method, $path)->{status}, $status,
+       "refused: $method $path");
+}
+
 # answers of the mesh, from what an endpoint says
 
 my %codes = (0 => ['upstream-reset', 13], 2 => ['upstream-reset', 13],

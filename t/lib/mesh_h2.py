@@ -6,8 +6,10 @@ that sees everything.
 
 A line of input is ADDRESS METHOD PATH, then words name=value for header
 fields, "body=SIZE" for a body, "cancel" to break the request off when its
-response has begun, "again" to use the connection of the line before.  What
-came is printed as JSON: status, headers (a list of pairs, as they came),
+response has begun, "again" to use the connection of the line before,
+"trailers" to send some.  A name that begins with ":" replaces the one that
+would be sent; "long=SIZE" is a field of that many bytes.  What came is
+printed as JSON: status, headers (a list of pairs, as they came),
 body, trailers, interim (a list of statuses), reset (an error code), goaway.
 """
 
@@ -25,7 +27,7 @@ import hpack
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONT = \
     range(10)
-END_STREAM, END_HEADERS, PADDED, WEIGHTED = 1, 4, 8, 32
+END_STREAM, END_HEADERS, PADDED = 1, 4, 8
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HUGE = b"0123456789abcdef" * 4096
 
@@ -46,13 +48,13 @@ class Served:
         self.sock = sock
         self.log = log
         self.data = b""
-        self.decoder = hpack.Decoder()
+        self.decoder = hpack.Decoder(max_header_list_size=1 << 20)
         self.encoder = hpack.Encoder()
         self.encoder.header_table_size = 0
         self.requests = {}
+        self.block = b""
+        self.ends = False
         self.owed = b""
-        self.window = 65535
-        self.windows = {}
 
     def note(self, *words):
         self.log.write(" ".join(str(w) for w in words) + "\n")
@@ -99,15 +101,21 @@ class Served:
             self.note("pong" if flags & 1 else "ping", payload.decode())
         elif kind == RST:
             self.note("reset", int.from_bytes(payload, "big"))
-        elif kind == HEADERS:
-            if flags & WEIGHTED:
-                payload = payload[5:]
-            self.requests[stream] = [self.decoder.decode(payload), b""]
+        elif kind in (HEADERS, CONT):
+            self.block += payload
+            if flags & END_STREAM and kind == HEADERS:
+                self.ends = True
+            if flags & END_HEADERS:
+                self.requests[stream] = [self.decoder.decode(self.block), b""]
+                self.block = b""
+                ends, self.ends = self.ends, False
+                if ends:
+                    self.answer(stream, *self.requests.pop(stream))
         elif kind == DATA:
             self.requests[stream][1] += payload
             self.send(frame(WINDOW, 0, stream, struct.pack(
                 ">I", max(1, len(payload)))))
-        if kind in (HEADERS, DATA) and flags & END_STREAM:
+        if kind == DATA and flags & END_STREAM:
             self.answer(stream, *self.requests.pop(stream))
 
     def ok(self, stream, *more, flags=END_HEADERS):
@@ -250,13 +258,22 @@ class Caller:
     def flush(self):
         self.sock.sendall(self.h2.data_to_send())
 
-    def request(self, address, method, path, fields, size, cancel):
+    def request(self, address, method, path, fields, size, cancel, trailers):
         self.stream = self.h2.get_next_available_stream_id()
         result = {"status": None, "headers": [], "body": "", "trailers": [],
                   "interim": []}
-        self.h2.send_headers(self.stream, [
-            (":method", method), (":scheme", "http"), (":path", path),
-            (":authority", address), *fields], end_stream=size is None)
+        pseudo = {":method": method, ":scheme": "http", ":path": path,
+                  ":authority": address}
+        for name, value in fields:
+            if name in pseudo:
+                pseudo[name] = value
+        self.h2.send_headers(
+            self.stream, [*((n, v) for n, v in pseudo.items() if v),
+                          *(f for f in fields if f[0] not in pseudo)],
+            end_stream=size is None and not trailers)
+        if trailers:
+            self.h2.send_headers(self.stream, [("x-late", "1")],
+                                 end_stream=True)
         left = size
         while True:
             while left is not None:
@@ -320,13 +337,15 @@ def talk():
             name, _, value = word.partition("=")
             if name == "body":
                 size = int(value)
-            elif word not in ("cancel", "again"):
+            elif name == "long":
+                fields.append(("x-long", "l" * int(value)))
+            elif word not in ("cancel", "again", "trailers"):
                 fields.append((name, value))
         try:
             if caller is None or "again" not in words:
                 caller = Caller(address)
             result = caller.request(address, method, path, fields, size,
-                                    "cancel" in words)
+                                    "cancel" in words, "trailers" in words)
         except (OSError, h2.exceptions.ProtocolError) as error:
             result = {"error": f"{type(error).__name__}: {error}"}
         if len(result.get("body", "")) > 1000:
