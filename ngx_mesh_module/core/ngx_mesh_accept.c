@@ -202,13 +202,14 @@ ngx_mesh_accept_original_dst(ngx_mesh_accepted_t *a)
     socklen_t          len;
     ngx_mesh_addr_t    local;
     ngx_connection_t  *c;
+    u_char             text[NGX_SOCKADDR_STRLEN];
 
     c = a->conn.connection;
 
     level = IN6_IS_ADDR_V4MAPPED((struct in6_addr *) a->conn.src.ip)
             ? IPPROTO_IP : IPPROTO_IPV6;
 
-    len = sizeof(ngx_sockaddr_t);
+    len = sizeof(ngx_mesh_dst_t);
 
     if (getsockopt(c->fd, level, NGX_MESH_ORIGINAL_DST, &a->dst, &len) == -1) {
         err = ngx_socket_errno;
@@ -237,13 +238,14 @@ ngx_mesh_accept_original_dst(ngx_mesh_accepted_t *a)
                           ? sizeof(struct sockaddr_in6)
                           : sizeof(struct sockaddr_in);
 
-    a->conn.dst_text.data = ngx_pnalloc(c->pool, NGX_SOCKADDR_STRLEN);
+    a->conn.dst_text.len = ngx_mesh_addr_text(text, &a->conn.dst);
+    a->conn.dst_text.data = ngx_pnalloc(c->pool, a->conn.dst_text.len);
+
     if (a->conn.dst_text.data == NULL) {
         return NGX_ERROR;
     }
 
-    a->conn.dst_text.len = ngx_mesh_addr_text(a->conn.dst_text.data,
-                                              &a->conn.dst);
+    ngx_memcpy(a->conn.dst_text.data, text, a->conn.dst_text.len);
 
     return ngx_mesh_addr_equal(&a->conn.dst, &local) ? NGX_DECLINED : NGX_OK;
 }

@@ -16,12 +16,21 @@
 #include <ngx_mesh_listen.h>
 
 
+/* an address that was redirected; ngx_sockaddr_t has room for a path */
+
+typedef union {
+    struct sockaddr           sockaddr;
+    struct sockaddr_in        sockaddr_in;
+    struct sockaddr_in6       sockaddr_in6;
+} ngx_mesh_dst_t;
+
+
 typedef struct {
     ngx_mesh_conn_t           conn;        /* first */
     ngx_mesh_port_t          *port;
     ngx_mesh_held_t           held;
     ngx_mesh_used_t           used;
-    ngx_sockaddr_t            dst;
+    ngx_mesh_dst_t            dst;
     unsigned                  known:1;     /* the state knows the address */
     unsigned                  spoke:1;     /* bytes came, not enough */
     unsigned                  counted:1;   /* ngx_mesh_metrics_accepted() */
