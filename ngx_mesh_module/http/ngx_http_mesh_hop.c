@@ -288,11 +288,15 @@ ngx_uint_t
 ngx_http_mesh_hop_ambiguous(ngx_http_request_t *r)
 {
 #if (nginx_version < 1023000)
-    ngx_uint_t        i, n;
+    ngx_uint_t        i;
     ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t  *h, *length;
 
-    n = 0;
+    length = r->upstream->headers_in.content_length;      /* the last one */
+
+    if (length == NULL) {
+        return 0;
+    }
 
     for (part = &r->upstream->headers_in.headers.part;
          part;
@@ -301,14 +305,17 @@ ngx_http_mesh_hop_ambiguous(ngx_http_request_t *r)
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-            n += ngx_mesh_field_is(&h[i].key, "content-length");
+            if (h[i].hash == length->hash
+                && &h[i] != length
+                && ngx_mesh_field_is(&h[i].key, "content-length"))
+            {
+                return 1;
+            }
         }
     }
-
-    return n > 1;
-#else
-    return 0;
 #endif
+
+    return 0;
 }
 
 
