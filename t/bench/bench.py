@@ -25,9 +25,9 @@ import bench_table
 from bench_world import BUILD, Failed, World, namespace
 
 WHOLE = {"rounds": 20, "turn_ms": 1500, "rate": 500, "rate_ms": 2000,
-         "handshakes": 1000, "calls": 500, "instructions": 100}
+         "handshakes": 1000, "calls": 300, "instructions": 50}
 QUICK = {"rounds": 3, "turn_ms": 400, "rate": 500, "rate_ms": 500,
-         "handshakes": 100, "calls": 100, "instructions": 50}
+         "handshakes": 100, "calls": 50, "instructions": 50}
 
 CONNECTIONS = 16
 

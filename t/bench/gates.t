@@ -40,7 +40,7 @@ class Gates:
         """values: contender -> side -> number; of both sides."""
         for side in measure.SIDES:
             plain, ours = values["plain"][side], values[name][side]
-            self.t.ok(ours - plain <= self.budget[budget],
+            self.t.ok(round(ours - plain, 1) <= self.budget[budget],
                       f"{what}, {name}, {side}: {ours:,.{digits}f}, plain "
                       f"{plain:,.{digits}f}: {ours - plain:+,.{digits}f}, "
                       f"at most {self.budget[budget]:+,.0f}")
