@@ -237,7 +237,8 @@ for my $read (0, 1) {
          $read ? 'a flood of them passes' : 'who does not read gets less');
 }
 
-cmp_ok(resident() - $before, '<', 1000, 'nothing of it was kept');
+cmp_ok(resident() - $before, '<', 1000, 'nothing of it was kept')
+    if !$ENV{MESH_ASAN};                   # which keeps what was freed
 
 $s = begin('flood');
 close $s;
