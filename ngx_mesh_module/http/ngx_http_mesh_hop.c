@@ -20,13 +20,20 @@
 
 
 /*
- * The hash of "connection", as nginx leaves it in each field that it parsed:
- * one comparison for all the others.
+ * The hashes of "connection" and "upgrade", as nginx leaves them in fields
+ * that it parsed: one comparison for all the others.
  */
 
 #define NGX_HTTP_MESH_HOP_CONNECTION                                          \
     ngx_hash(ngx_hash(ngx_hash(ngx_hash(ngx_hash(ngx_hash(ngx_hash(ngx_hash(  \
     ngx_hash('c', 'o'), 'n'), 'n'), 'e'), 'c'), 't'), 'i'), 'o'), 'n')
+
+#define NGX_HTTP_MESH_HOP_UPGRADE                                             \
+    ngx_hash(ngx_hash(ngx_hash(ngx_hash(ngx_hash(                             \
+    ngx_hash('u', 'p'), 'g'), 'r'), 'a'), 'd'), 'e')
+
+#define NGX_HTTP_MESH_HOP_SAID_CONNECTION  1
+#define NGX_HTTP_MESH_HOP_SAID_UPGRADE     2
 
 
 /* named by Connection or not: proxy_set_header or nginx writes them anew */
@@ -44,6 +51,7 @@ static const char  *ngx_http_mesh_hop_kept[] = {
 };
 
 
+static ngx_uint_t ngx_http_mesh_hop_says(ngx_list_t *list);
 static ngx_int_t ngx_http_mesh_hop_connection(ngx_http_request_t *r,
     ngx_list_t *list, ngx_array_t *names);
 static ngx_str_t *ngx_http_mesh_hop_push(ngx_http_request_t *r,
@@ -69,6 +77,12 @@ ngx_http_mesh_hop_request(ngx_http_request_t *r, ngx_http_mesh_ctx_t *ctx)
     if (r->headers_in.te) {
         ngx_str_set(&trailers, "trailers");
         ctx->te = ngx_mesh_field_named(&r->headers_in.te->value, &trailers);
+    }
+
+    if (!(ngx_http_mesh_hop_says(&r->headers_in.headers)
+          & NGX_HTTP_MESH_HOP_SAID_CONNECTION))
+    {
+        return NGX_OK;
     }
 
     if (ngx_http_mesh_hop_connection(r, &r->headers_in.headers, &names)
@@ -116,6 +130,42 @@ ngx_http_mesh_hop_target(ngx_http_request_t *r)
 }
 
 
+/* most messages have neither: a Connection that says more than keep-alive */
+
+static ngx_uint_t
+ngx_http_mesh_hop_says(ngx_list_t *list)
+{
+    ngx_uint_t        said;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h, *end;
+
+    said = 0;
+
+    for (part = &list->part; part; part = part->next) {
+
+        h = part->elts;
+        end = h + part->nelts;
+
+        for ( /* void */ ; h < end; h++) {
+
+            if (h->hash == NGX_HTTP_MESH_HOP_CONNECTION) {
+
+                if (h->value.len != 10
+                    || ngx_memcmp(h->value.data, "keep-alive", 10) != 0)
+                {
+                    said |= NGX_HTTP_MESH_HOP_SAID_CONNECTION;
+                }
+
+            } else if (h->hash == NGX_HTTP_MESH_HOP_UPGRADE) {
+                said |= NGX_HTTP_MESH_HOP_SAID_UPGRADE;
+            }
+        }
+    }
+
+    return said;
+}
+
+
 /* the names in all Connection fields that take something away; mostly none */
 
 static ngx_int_t
@@ -134,17 +184,8 @@ ngx_http_mesh_hop_connection(ngx_http_request_t *r, ngx_list_t *list,
 
         for (i = 0; i < part->nelts; i++) {
 
-            if (h[i].hash != NGX_HTTP_MESH_HOP_CONNECTION
-                || h[i].key.len != 10
-                || ngx_memcmp(h[i].lowcase_key, "connection", 10) != 0)
-            {
+            if (!ngx_mesh_field_is(&h[i].key, "connection")) {
                 continue;
-            }
-
-            if (h[i].value.len == 10
-                && ngx_memcmp(h[i].value.data, "keep-alive", 10) == 0)
-            {
-                continue;                  /* what a sidecar always says */
             }
 
             value = h[i].value;
@@ -332,7 +373,9 @@ ngx_http_mesh_hop_response(ngx_http_request_t *r)
     ngx_list_part_t   *part;
     ngx_table_elt_t   *h;
 
-    if (r->upstream->headers_in.connection == NULL) {
+    if (r->upstream->headers_in.connection == NULL
+        || !ngx_http_mesh_hop_says(&r->upstream->headers_in.headers))
+    {
         return NGX_OK;
     }
 
@@ -351,7 +394,7 @@ ngx_http_mesh_hop_response(ngx_http_request_t *r)
 
         for (i = 0; i < part->nelts; i++) {
             if ((upgrade && ngx_mesh_field_is(&h[i].key, "upgrade"))
-                || (names.nelts && ngx_http_mesh_hop_is_named(&names, &h[i])))
+                || ngx_http_mesh_hop_is_named(&names, &h[i]))
             {
                 h[i].hash = 0;
             }
