@@ -32,6 +32,10 @@ ngx_mesh_balancer_pick(ngx_mesh_endpoint_t *endpoints, ngx_uint_t n,
 
     left = n - tried->n;
 
+    if (n == 1) {
+        return 0;
+    }
+
     a = rnd % left;
 
     if (left == 1) {

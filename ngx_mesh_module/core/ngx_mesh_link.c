@@ -57,12 +57,19 @@ ngx_mesh_link_flush(ngx_pool_t *pool, off_t received, off_t sent)
     link = ngx_mesh_link_find(pool);
 
     if (link) {
-        ngx_mesh_metrics_peer_transferred(link->series,
-                                          received - link->received_counted,
-                                          sent - link->sent_counted);
-        link->received_counted = received;
-        link->sent_counted = sent;
+        ngx_mesh_link_count(link, received, sent);
     }
+}
+
+
+void
+ngx_mesh_link_count(ngx_mesh_link_t *link, off_t received, off_t sent)
+{
+    ngx_mesh_metrics_peer_transferred(link->series,
+                                      received - link->received_counted,
+                                      sent - link->sent_counted);
+    link->received_counted = received;
+    link->sent_counted = sent;
 }
 
 

@@ -35,5 +35,8 @@ ngx_mesh_link_t *ngx_mesh_link_open(ngx_pool_t *pool, ngx_mesh_flow_t *flow);
  */
 void ngx_mesh_link_flush(ngx_pool_t *pool, off_t received, off_t sent);
 
+/* the same, by who has the link at hand */
+void ngx_mesh_link_count(ngx_mesh_link_t *link, off_t received, off_t sent);
+
 
 #endif /* _NGX_MESH_LINK_H_INCLUDED_ */

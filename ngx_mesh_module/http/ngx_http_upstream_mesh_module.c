@@ -40,6 +40,7 @@ typedef struct {
     ngx_mesh_target_t           target;
     ngx_http_mesh_dial_t       *dial;        /* NULL: it had no need to */
     ngx_mesh_peer_t            *peer;        /* of a pooled connection */
+    ngx_mesh_link_t            *link;        /* of the try's connection */
     uint64_t                    generation;  /* of the try's connection */
     ngx_uint_t                  http_version;   /* of the client */
     ngx_int_t                 (*process_header)(ngx_http_request_t *r);
@@ -61,6 +62,8 @@ static ngx_http_upstream_conf_t *ngx_http_upstream_mesh_conf(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc,
     void *data);
+static uint64_t ngx_http_upstream_mesh_now(
+    ngx_http_upstream_mesh_peer_t *mp);
 static ngx_int_t ngx_http_upstream_mesh_dial(
     ngx_http_upstream_mesh_peer_t *mp, ngx_peer_connection_t *pc);
 static ngx_connection_t *ngx_http_upstream_mesh_take(ngx_http_request_t *r);
@@ -287,7 +290,9 @@ ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc, void *data)
 
     rnd = (mp->target.n > 1) ? (uint32_t) ngx_random() : 0;
 
-    if (ngx_mesh_target_next(&mp->target, ngx_mesh_now_us(), rnd) != NGX_OK) {
+    if (ngx_mesh_target_next(&mp->target, ngx_http_upstream_mesh_now(mp), rnd)
+        != NGX_OK)
+    {
         return NGX_BUSY;
     }
 
@@ -313,6 +318,23 @@ ngx_http_upstream_mesh_get(ngx_peer_connection_t *pc, void *data)
     }
 
     return meshed ? ngx_http_upstream_mesh_dial(mp, pc) : NGX_OK;
+}
+
+
+/* the first try of a request without a body begins with the request */
+
+static uint64_t
+ngx_http_upstream_mesh_now(ngx_http_upstream_mesh_peer_t *mp)
+{
+    ngx_http_headers_in_t  *in;
+
+    in = &mp->request->headers_in;
+
+    if (mp->target.tried.n == 0 && in->content_length_n <= 0 && !in->chunked) {
+        return mp->ctx->flow.start_us;
+    }
+
+    return ngx_mesh_now_us();
 }
 
 
@@ -344,6 +366,7 @@ ngx_http_upstream_mesh_take(ngx_http_request_t *r)
     mp = ngx_http_get_module_ctx(r, ngx_http_upstream_mesh_module);
 
     mp->peer = NULL;
+    mp->link = NULL;
     mp->generation = (mp->ctx->flow.tls == NGX_MESH_TLS_MTLS)
                      ? ngx_mesh_tls_generation() : 0;
 
@@ -462,7 +485,8 @@ ngx_http_upstream_mesh_count(ngx_http_upstream_mesh_peer_t *mp,
 {
     ngx_mesh_link_t  *link;
 
-    link = ngx_mesh_link_open(c->pool, &mp->ctx->flow);
+    link = mp->link ? mp->link : ngx_mesh_link_open(c->pool, &mp->ctx->flow);
+
     if (link == NULL) {
         return;
     }
@@ -470,7 +494,7 @@ ngx_http_upstream_mesh_count(ngx_http_upstream_mesh_peer_t *mp,
     link->sent += c->sent;
     link->received += mp->request->upstream->state->bytes_received;
 
-    ngx_mesh_link_flush(c->pool, link->received, link->sent);
+    ngx_mesh_link_count(link, link->received, link->sent);
 
     if (c->read->timedout || c->write->timedout) {
         link->err = NGX_ETIMEDOUT;
@@ -741,7 +765,10 @@ ngx_http_upstream_mesh_process_header(ngx_http_request_t *r)
 
     /* the first bytes of an answer: the connection stands, count it */
 
-    (void) ngx_mesh_link_open(u->peer.connection->pool, &mp->ctx->flow);
+    if (mp->link == NULL && ngx_mesh_zone_get()) {
+        mp->link = ngx_mesh_link_open(u->peer.connection->pool,
+                                      &mp->ctx->flow);
+    }
 
     if (mp->http2) {
         rc = ngx_http_mesh_h2_attach(u->peer.connection, &u->buffer);
