@@ -25,6 +25,9 @@
 #include <ngx_mesh_tls.h>
 
 
+#define NGX_HTTP_UPSTREAM_MESH_MISHEARD  3
+
+
 /* the copy is made by each worker at its first request of the location */
 
 typedef struct {
@@ -50,7 +53,7 @@ typedef struct {
     unsigned                    unreached:1; /* its application, this try */
     unsigned                    unsent:1;    /* as good as, this try */
     unsigned                    http2:1;     /* grpc_pass */
-    unsigned                    misheard:1;  /* and tried once more */
+    unsigned                    misheard:2;  /* how often tried again */
 } ngx_http_upstream_mesh_peer_t;
 
 
@@ -578,6 +581,12 @@ ngx_http_upstream_mesh_failed(ngx_http_upstream_mesh_peer_t *mp,
     if (ngx_http_upstream_mesh_misheard(mp, c)) {
         ngx_mesh_target_again(&mp->target);
         pc->tries++;
+
+        ngx_log_error(NGX_LOG_WARN, pc->log, 0,
+                      "mesh endpoint %V was too busy for our handshake, "
+                      "trying again", pc->name);
+
+        return NGX_MESH_TRY_UNKNOWN;
     }
 
     ngx_log_error(NGX_LOG_ERR, pc->log, 0,
@@ -606,22 +615,30 @@ ngx_http_upstream_mesh_failed(ngx_http_upstream_mesh_peer_t *mp,
 
 /*
  * A sidecar that saw no byte of ours within its time of detection took us for
- * somebody who waits for the application to speak, which then answered our
- * handshake in its own way.  Once more, then: nothing was sent.
+ * somebody who waits for the application to speak.  That spoke before our
+ * handshake, or answered it in its own way.  Again, then: nothing was sent.
  */
 
 static ngx_uint_t
 ngx_http_upstream_mesh_misheard(ngx_http_upstream_mesh_peer_t *mp,
     ngx_connection_t *c)
 {
-    if (mp->misheard
-        || c == NULL || c->ssl == NULL
-        || !ngx_mesh_tls_silent(c))
+    u_char  buf[1];
+
+    if (mp->misheard == NGX_HTTP_UPSTREAM_MESH_MISHEARD
+        || c == NULL
+        || mp->ctx->flow.tls != NGX_MESH_TLS_MTLS)
     {
         return 0;
     }
 
-    mp->misheard = 1;
+    if (c->ssl ? !ngx_mesh_tls_silent(c)
+               : recv(c->fd, buf, 1, MSG_PEEK) <= 0)
+    {
+        return 0;
+    }
+
+    mp->misheard++;
 
     return 1;
 }
