@@ -33,6 +33,7 @@ typedef ngx_int_t (*ngx_http_mesh_value_pt)(ngx_http_request_t *r,
 
 
 static ngx_int_t ngx_http_mesh_preaccess_handler(ngx_http_request_t *r);
+static void ngx_http_mesh_last_request(ngx_http_request_t *r);
 static const char *ngx_http_mesh_check_peer(ngx_http_request_t *r,
     ngx_http_mesh_ctx_t *ctx);
 static void ngx_http_mesh_cleanup(void *data);
@@ -285,7 +286,7 @@ ngx_http_mesh_preaccess_handler(ngx_http_request_t *r)
     code = ngx_http_mesh_check_peer(r, ctx);
 
     if (code) {
-        r->keepalive = 0;
+        ngx_http_mesh_last_request(r);
         return ngx_http_mesh_refuse(r, ctx, code);
     }
 
@@ -312,6 +313,23 @@ ngx_http_mesh_preaccess_handler(ngx_http_request_t *r)
     }
 
     return NGX_DECLINED;
+}
+
+
+/* of HTTP/2 it takes one more request until nginx says GOAWAY */
+
+static void
+ngx_http_mesh_last_request(ngx_http_request_t *r)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r->keepalive = 0;
+
+    if (r->http_version == NGX_HTTP_VERSION_20) {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+        ngx_http_mesh_connection(r)->requests = clcf->keepalive_requests;
+    }
 }
 
 

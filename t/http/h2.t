@@ -276,6 +276,27 @@ for my $path ('/reset-after/8', '/close-after') {
 is($t->metric('request_total'), $t->metric('response_total'),
    'as many responses as requests');
 
+# a peer's certificate ends, its connection has to follow
+
+$t->new_cert('short', san => [MeshNginx::spiffe('cart')],
+             end => MeshNginx::stamp(time + 4));
+
+my $tls = 'tls=' . $t->dir . '/ca/short';
+
+$r = call('inbound', 'GET', '/echo', $tls);
+is($r->{status}, 200, 'a certificate that ends soon does') or diag explain $r;
+
+ok($t->wait_for('its end', sub {
+    $r = call('inbound', 'GET', '/echo', $tls, 'again');
+    return $r->{status} != 200;
+}), 'and does not any more, on the same connection');
+is("$r->{status} " . field($r, 'mesh-error') =~ s/;.*//r,
+   '403 peer-expired', 'as is told');
+
+$r = call('inbound', 'GET', '/echo', $tls, 'again');
+is($r->{goaway}, 0, 'and the connection goes away with the next');
+is($t->metric('response_total', error => 'peer-expired'), 2, 'counted');
+
 # many streams at a time
 
 my ($n, $m) = $ENV{MESH_ASAN} ? (1000, 8) : (4000, 64);
