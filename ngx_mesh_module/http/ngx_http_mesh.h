@@ -96,6 +96,12 @@ ngx_int_t ngx_http_mesh_refuse(ngx_http_request_t *r,
 ngx_uint_t ngx_http_mesh_grpc(ngx_http_request_t *r);
 
 /*
+ * The endpoint broke off its response, with code for a reason: if r is gRPC,
+ * what came of it is followed by trailers that say so, not by a reset.
+ */
+void ngx_http_mesh_grpc_broken(ngx_http_request_t *r, const char *code);
+
+/*
  * In the log phase: the gRPC status that the client got, or will conclude
  * from what it got; -1: r is not gRPC.
  */

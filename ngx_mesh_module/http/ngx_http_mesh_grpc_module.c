@@ -21,8 +21,10 @@
 static ngx_int_t ngx_http_mesh_grpc_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_mesh_grpc_answer(ngx_http_request_t *r,
     const ngx_mesh_error_t *e);
-static ngx_int_t ngx_http_mesh_grpc_push(ngx_http_request_t *r,
-    const char *name, const char *value);
+static ngx_int_t ngx_http_mesh_grpc_fields(ngx_http_request_t *r,
+    ngx_list_t *list, const ngx_mesh_error_t *e);
+static ngx_int_t ngx_http_mesh_grpc_push(ngx_list_t *list, const char *name,
+    const char *value);
 static void ngx_http_mesh_grpc_as_it_came(ngx_http_request_t *r);
 static ngx_int_t ngx_http_mesh_grpc_find(ngx_list_t *list);
 static ngx_int_t ngx_http_mesh_grpc_init(ngx_conf_t *cf);
@@ -139,20 +141,7 @@ ngx_http_mesh_grpc_header_filter(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_mesh_grpc_answer(ngx_http_request_t *r, const ngx_mesh_error_t *e)
 {
-    u_char  *p;
-
-    p = ngx_pnalloc(r->pool, NGX_INT_T_LEN + 1);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    *ngx_sprintf(p, "%ui", e->grpc) = '\0';
-
-    /* no sentence has a byte that would have to be encoded */
-
-    if (ngx_http_mesh_grpc_push(r, "grpc-status", (char *) p) != NGX_OK
-        || ngx_http_mesh_grpc_push(r, "grpc-message", e->sentence) != NGX_OK)
-    {
+    if (ngx_http_mesh_grpc_fields(r, &r->headers_out.headers, e) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -172,13 +161,70 @@ ngx_http_mesh_grpc_answer(ngx_http_request_t *r, const ngx_mesh_error_t *e)
 }
 
 
+/*
+ * nginx itself would reset the stream with INTERNAL_ERROR.  What cannot be
+ * sent at once is reset all the same: the request ends with this call.
+ */
+
+void
+ngx_http_mesh_grpc_broken(ngx_http_request_t *r, const char *code)
+{
+    ngx_http_upstream_t     *u;
+    const ngx_mesh_error_t  *e;
+
+    u = r->upstream;
+    e = ngx_mesh_error(code);
+
+    if (!ngx_http_mesh_grpc(r)
+        || ngx_http_mesh_grpc_fields(r, &r->headers_out.trailers, e) != NGX_OK
+        || ngx_http_mesh_grpc_push(&r->headers_out.trailers, "mesh-error",
+                                   e->code)
+           != NGX_OK)
+    {
+        return;
+    }
+
+    if (u->out_bufs && ngx_http_output_filter(r, u->out_bufs) == NGX_ERROR) {
+        return;
+    }
+
+    (void) ngx_http_send_special(r, NGX_HTTP_LAST);
+}
+
+
+/* no sentence has a byte that would have to be encoded */
+
 static ngx_int_t
-ngx_http_mesh_grpc_push(ngx_http_request_t *r, const char *name,
+ngx_http_mesh_grpc_fields(ngx_http_request_t *r, ngx_list_t *list,
+    const ngx_mesh_error_t *e)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(r->pool, NGX_INT_T_LEN + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    *ngx_sprintf(p, "%ui", e->grpc) = '\0';
+
+    if (ngx_http_mesh_grpc_push(list, "grpc-status", (char *) p) != NGX_OK
+        || ngx_http_mesh_grpc_push(list, "grpc-message", e->sentence)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_mesh_grpc_push(ngx_list_t *list, const char *name,
     const char *value)
 {
     ngx_table_elt_t  *h;
 
-    h = ngx_list_push(&r->headers_out.headers);
+    h = ngx_list_push(list);
     if (h == NULL) {
         return NGX_ERROR;
     }

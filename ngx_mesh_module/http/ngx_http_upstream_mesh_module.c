@@ -48,6 +48,8 @@ typedef struct {
     ngx_uint_t                  http_version;   /* of the client */
     ngx_int_t                 (*process_header)(ngx_http_request_t *r);
     ngx_int_t                 (*reinit_request)(ngx_http_request_t *r);
+    void                      (*finalize_request)(ngx_http_request_t *r,
+                                                  ngx_int_t rc);
     unsigned                    fresh:1;     /* no pooled connection again */
     unsigned                    interim:1;   /* a 1xx may come yet */
     unsigned                    unreached:1; /* its application, this try */
@@ -82,6 +84,7 @@ static ngx_mesh_try_e ngx_http_upstream_mesh_failed(
     ngx_uint_t sent);
 static ngx_uint_t ngx_http_upstream_mesh_misheard(
     ngx_http_upstream_mesh_peer_t *mp, ngx_connection_t *c);
+static ngx_uint_t ngx_http_upstream_mesh_early(ngx_connection_t *c);
 static const char *ngx_http_upstream_mesh_why(
     ngx_http_upstream_mesh_peer_t *mp, ngx_connection_t *c,
     ngx_uint_t sent);
@@ -101,6 +104,8 @@ static void ngx_http_upstream_mesh_again(ngx_http_request_t *r,
     ngx_http_upstream_mesh_peer_t *mp);
 static ngx_int_t ngx_http_upstream_mesh_reinit_request(
     ngx_http_request_t *r);
+static void ngx_http_upstream_mesh_finalize_request(ngx_http_request_t *r,
+    ngx_int_t rc);
 static ngx_int_t ngx_http_upstream_mesh_set_session(
     ngx_peer_connection_t *pc, void *data);
 static void ngx_http_upstream_mesh_connected(void *data);
@@ -200,6 +205,7 @@ ngx_http_upstream_mesh_init_peer(ngx_http_request_t *r,
     mp->target = ctx->target;
     mp->process_header = u->process_header;
     mp->reinit_request = u->reinit_request;
+    mp->finalize_request = u->finalize_request;
     mp->http2 = (u->schema.len && u->schema.data[0] == 'g');  /* grpc:// */
     mp->interim = !mp->http2;
     mp->http_version = r->http_version;
@@ -211,6 +217,10 @@ ngx_http_upstream_mesh_init_peer(ngx_http_request_t *r,
     u->conf = conf;
     u->process_header = ngx_http_upstream_mesh_process_header;
     u->reinit_request = ngx_http_upstream_mesh_reinit_request;
+
+    if (mp->http2) {
+        u->finalize_request = ngx_http_upstream_mesh_finalize_request;
+    }
 
     u->peer.data = mp;
     u->peer.get = ngx_http_upstream_mesh_get;
@@ -463,8 +473,11 @@ ngx_http_upstream_mesh_free(ngx_peer_connection_t *pc, void *data,
         result = ngx_http_upstream_mesh_failed(mp, pc, sent);
 
     } else if (u->state && u->state->header_time != (ngx_msec_t) -1) {
-        mp->ctx->flow.reason = NULL;
         result = NGX_MESH_TRY_ANSWERED;
+
+        if (!mp->ctx->broken) {
+            mp->ctx->flow.reason = NULL;
+        }
     }
 
     ngx_mesh_target_done(&mp->target, result,
@@ -533,6 +546,8 @@ ngx_http_upstream_mesh_ended(ngx_http_upstream_mesh_peer_t *mp)
 
     } else if (u->header_sent) {
         mp->ctx->broken = 1;
+        mp->ctx->flow.reason = ngx_http_upstream_mesh_why(mp,
+                                                    u->peer.connection, 1);
     }
 }
 
@@ -623,8 +638,6 @@ static ngx_uint_t
 ngx_http_upstream_mesh_misheard(ngx_http_upstream_mesh_peer_t *mp,
     ngx_connection_t *c)
 {
-    u_char  buf[1];
-
     if (mp->misheard == NGX_HTTP_UPSTREAM_MESH_MISHEARD
         || c == NULL
         || mp->ctx->flow.tls != NGX_MESH_TLS_MTLS)
@@ -632,9 +645,7 @@ ngx_http_upstream_mesh_misheard(ngx_http_upstream_mesh_peer_t *mp,
         return 0;
     }
 
-    if (c->ssl ? !ngx_mesh_tls_silent(c)
-               : recv(c->fd, buf, 1, MSG_PEEK) <= 0)
-    {
+    if (c->ssl ? !ngx_mesh_tls_silent(c) : !ngx_http_upstream_mesh_early(c)) {
         return 0;
     }
 
@@ -644,12 +655,34 @@ ngx_http_upstream_mesh_misheard(ngx_http_upstream_mesh_peer_t *mp,
 }
 
 
+/*
+ * c failed before its handshake began, but is not refused: nginx has read
+ * what came, and takes it for an error (from 1.29.5 on, and in Debian).
+ */
+
+static ngx_uint_t
+ngx_http_upstream_mesh_early(ngx_connection_t *c)
+{
+    ssize_t  n;
+    u_char   buf[1];
+
+    if (c->read->timedout || c->write->timedout) {
+        return 0;
+    }
+
+    n = recv(c->fd, buf, 1, MSG_PEEK);
+
+    return n > 0 || (n == -1 && ngx_socket_errno == NGX_EAGAIN);
+}
+
+
 static const char *
 ngx_http_upstream_mesh_why(ngx_http_upstream_mesh_peer_t *mp,
     ngx_connection_t *c, ngx_uint_t sent)
 {
-    const char  *why;
-    ngx_uint_t   timedout;
+    const char           *why;
+    ngx_uint_t            timedout;
+    ngx_http_upstream_t  *u;
 
     if (ngx_mesh_tls_refused(c)) {
         return "tls-refused";
@@ -671,12 +704,13 @@ ngx_http_upstream_mesh_why(ngx_http_upstream_mesh_peer_t *mp,
         return why;
     }
 
-    if (mp->http2 && (c->read->eof || c->read->error)) {
+    u = mp->request->upstream;
+
+    if ((mp->http2 || u->header_sent) && (c->read->eof || c->read->error)) {
         return "upstream-closed";          /* after its settings, perhaps */
     }
 
-    return mp->request->upstream->state->bytes_received ? "upstream-invalid"
-                                                        : "upstream-closed";
+    return u->state->bytes_received ? "upstream-invalid" : "upstream-closed";
 }
 
 
@@ -928,6 +962,32 @@ ngx_http_upstream_mesh_reinit_request(ngx_http_request_t *r)
     mp->interim = !mp->http2;
 
     return rc;
+}
+
+
+/* the last moment at which something can be said to the client */
+
+static void
+ngx_http_upstream_mesh_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_connection_t               *c;
+    ngx_http_upstream_t            *u;
+    ngx_http_upstream_mesh_peer_t  *mp;
+
+    u = r->upstream;
+    mp = ngx_http_get_module_ctx(r, ngx_http_upstream_mesh_module);
+    c = u->peer.connection;
+
+    mp->finalize_request(r, rc);
+
+    if (c
+        && u->header_sent
+        && u->length > 0
+        && !r->header_only
+        && !r->connection->error)
+    {
+        ngx_http_mesh_grpc_broken(r, ngx_http_upstream_mesh_why(mp, c, 1));
+    }
 }
 
 

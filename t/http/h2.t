@@ -259,7 +259,29 @@ $r = call('10.96.14.9:80', 'POST', '/', 'body=0',
           'content-type=application/grpc-web');
 is($r->{status}, 503, 'gRPC-Web is not gRPC');
 
-# broken off
+# broken off: gRPC is told why
+
+for my $way (qw(plain meshed inbound)) {
+    for (['/reset-after/8', 1, 'upstream-cancelled'],
+         ['/reset-after/11', 8, 'upstream-overloaded'],
+         ['/close-after', 14, 'upstream-closed'])
+    {
+        my ($path, $status, $code) = @$_;
+
+        $r = call($way, 'POST', $path, 'body=0',
+                  'content-type=application/grpc');
+
+        my %trailer = map { $_->[0] => $_->[1] } @{$r->{trailers}};
+
+        is("$r->{status} $r->{body} $trailer{'grpc-status'}"
+           . " $trailer{'mesh-error'}", "200 part $status $code",
+           "$way: $path") or diag explain $r;
+    }
+}
+
+is($t->metric('response_total', dst_service => 'old', status_code => 200,
+              classification => 'failure', grpc_status => 1,
+              error => 'upstream-cancelled'), 1, 'and it is counted');
 
 for my $path ('/reset-after/8', '/close-after') {
     my $before = $t->metric('response_total', status_code => 200,
@@ -273,8 +295,9 @@ for my $path ('/reset-after/8', '/close-after') {
     }), 'and a failure');
 }
 
-is($t->metric('request_total'), $t->metric('response_total'),
-   'as many responses as requests');
+ok($t->wait_for('all responses', sub {
+    return $t->metric('request_total') == $t->metric('response_total');
+}), 'as many responses as requests');
 
 # a peer's certificate ends, its connection has to follow
 

@@ -383,7 +383,7 @@ def parse(words):
     verb.add_argument("--streams", type=int, default=16)
     verb.add_argument("--large", type=int, default=0)
     verb.add_argument("--seed", type=int, default=1)
-    verb.add_argument("--timeout", type=float, default=120)
+    verb.add_argument("--timeout", type=float, default=600)
 
     return parser.parse_args(words)
 
