@@ -16,6 +16,7 @@ none.  All contenders, or the named ones, take turns on one core.
 
 import argparse
 import os
+import shutil
 import sys
 
 import bench_contenders
@@ -25,9 +26,11 @@ import bench_table
 from bench_world import BUILD, Failed, World, namespace
 
 WHOLE = {"rounds": 20, "turn_ms": 1500, "rate": 500, "rate_ms": 2000,
-         "handshakes": 1000, "calls": 300, "instructions": 50}
+         "handshakes": 1000, "calls": 300, "instructions": 50,
+         "grpc_rounds": 10, "grpc": 3000}
 QUICK = {"rounds": 3, "turn_ms": 400, "rate": 500, "rate_ms": 500,
-         "handshakes": 100, "calls": 50, "instructions": 50}
+         "handshakes": 100, "calls": 50, "instructions": 50,
+         "grpc_rounds": 2, "grpc": 300}
 
 CONNECTIONS = 16
 
@@ -70,8 +73,6 @@ class Bench:
                 self.results[contender.name] = {"what": contender.what}
                 self.admit(contender)
 
-        self.note("gRPC: the module has no HTTP/2 listener yet")
-
     def admit(self, contender):
         """Only who is there, and proves its TLS, takes part."""
         why = contender.missing()
@@ -113,6 +114,7 @@ class Bench:
 
         self.each("memory", lambda c: measure.memory(self.world, c))
         self.rounds()
+        self.grpc_rounds()
         self.each("handshakes", lambda c: measure.handshakes(
             self.world, c, size["handshakes"]))
         self.each("syscalls", self.syscalls)
@@ -157,6 +159,35 @@ class Bench:
                 many.close()
                 one.close()
                 pair.__exit__()
+
+    def grpc_rounds(self):
+        """Turns again, of each shape; new processes that speak HTTP/2."""
+        if not shutil.which("h2load") or not shutil.which("nghttpd"):
+            self.note("gRPC: nghttp2's h2load and nghttpd are not installed")
+            return
+
+        pairs = {}
+        try:
+            for contender in self.contenders:
+                pairs[contender.name] = measure.Pair(self.world, contender,
+                                                     http2=True)
+            for number in range(self.sizes["grpc_rounds"] + 1):
+                self.progress(f"gRPC, round {number} of "
+                              f"{self.sizes['grpc_rounds']}")
+                for shape in measure.SHAPES:
+                    order = list(pairs.items())
+                    for name, pair in order[::-1 if number % 2 else 1]:
+                        self.grpc_turn(name, pair, shape, number > 0)
+        finally:
+            for pair in pairs.values():
+                pair.__exit__()
+
+    def grpc_turn(self, name, pair, shape, counts):
+        """The first one fills the pools and does not count."""
+        turn = measure.grpc(self.world, pair, shape, self.sizes["grpc"])
+        if counts:
+            self.results[name].setdefault("grpc", {}).setdefault(
+                shape, []).append(turn)
 
     def one_round(self, pairs, backwards):
         size = self.sizes

@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 
-from bench_world import (APP_PORT, BUILD, HERE, IN_UID, OUT_UID, ROOT, Failed,
-                         run, spiffe)
+from bench_world import (APP_PORT, BUILD, H2_PORT, HERE, IN_UID, OUT_UID, ROOT,
+                         Failed, run, spiffe)
 
 MODULES = "/usr/lib/nginx/modules"
 CACHE = os.environ.get("MESH_CACHE") or "/var/cache/ngx-mesh"
@@ -31,10 +31,10 @@ class Contender:
         """Why it cannot be measured here, or None."""
         return None
 
-    def target(self, world):
-        return f"{world.service(self.n)}:80"
+    def target(self, world, http2=False):
+        return f"{world.service(self.n)}:{81 if http2 else 80}"
 
-    def start(self, world, side, wrap=()):
+    def start(self, world, side, wrap=(), http2=False):
         me, peer = ("web", "cart") if side == "out" else ("cart", "web")
         uid = OUT_UID if side == "out" else IN_UID
         home = world.path(f"{self.name}-{side}")
@@ -43,12 +43,14 @@ class Contender:
         shutil.rmtree(home, ignore_errors=True)
         os.makedirs(os.path.join(home, "tmp"))
 
-        pod = f"{world.pod(self.n)}:{APP_PORT}"
+        port = H2_PORT if http2 else APP_PORT
+        pod = f"{world.pod(self.n)}:{port}"
         values = {
+            "HTTP2": http2,
             "OUT": out, "IN": inbound, "ADMIN": inbound + 1,
             "PEER": pod, "PEER_HOST": world.pod(self.n),
-            "PEER_PORT": APP_PORT, "APP": pod, "APP_HOST": world.pod(self.n),
-            "APP_PORT": APP_PORT, "RUN": home, "ROOT": ROOT,
+            "PEER_PORT": port, "APP": pod, "APP_HOST": world.pod(self.n),
+            "APP_PORT": port, "RUN": home, "ROOT": ROOT,
             "CERT": world.path(f"{me}.pem"), "KEY": world.path(f"{me}.key"),
             "BOTH": world.path(f"{me}.both"),
             "TRUST": world.path("root.crt"), "NAME": peer, "ID": spiffe(peer),
@@ -67,9 +69,12 @@ class Contender:
         raise NotImplementedError
 
     def fill(self, template, values, path):
+        """Lines that begin with @H1@ or @H2@ are for this version only."""
         with open(os.path.join(HERE, "conf", template),
                   encoding="utf-8") as text:
             text = text.read()
+        mine, other = ("@H2@", "@H1@") if values["HTTP2"] else ("@H1@", "@H2@")
+        text = re.sub(f"(?m)^{other}.*\n", "", text).replace(mine, "")
         text = re.sub(r"@([A-Z_]+)@", lambda m: str(values[m[1]]), text)
         with open(path, "w", encoding="utf-8") as out:
             out.write(text)
@@ -79,10 +84,10 @@ class Contender:
 class Direct(Contender):
     """No sidecar at all: the application itself."""
 
-    def target(self, world):
-        return f"{world.pod(0)}:{APP_PORT}"
+    def target(self, world, http2=False):
+        return f"{world.pod(0)}:{H2_PORT if http2 else APP_PORT}"
 
-    def start(self, world, side, wrap=()):
+    def start(self, world, side, wrap=(), http2=False):
         return None
 
 
@@ -208,12 +213,19 @@ mesh_workload shop/cart-1 {{
     address {pod};
     owner deployment/cart;
     port {APP_PORT} http1;
+    port {H2_PORT} http2;
 }}
 
 mesh_service shop/cart:80 {{
     address {world.service(self.n)}:80;
     protocol http1;
     endpoint {pod}:{APP_PORT} workload=shop/cart-1;
+}}
+
+mesh_service shop/cart:81 {{
+    address {world.service(self.n)}:81;
+    protocol http2;
+    endpoint {pod}:{H2_PORT} workload=shop/cart-1;
 }}
 
 {more}""")

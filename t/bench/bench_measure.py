@@ -51,12 +51,12 @@ class Load:
 class Pair:
     """Both sidecars of a contender."""
 
-    def __init__(self, world, contender, wrap=()):
+    def __init__(self, world, contender, wrap=(), http2=False):
         self.world = world
         self.contender = contender
         self.side = {}
         for side in reversed(SIDES):
-            child = contender.start(world, side, wrap)
+            child = contender.start(world, side, wrap, http2)
             if child:
                 self.side[side] = child
 
@@ -366,6 +366,32 @@ def handshakes(world, contender, n):
         world.stop(peer)
 
     return result
+
+
+# gRPC, by h2load: 100 bytes there, 1 KB and trailers back
+
+SHAPES = {"1x1": (1, 1), "16x1": (16, 1), "4x16": (4, 16)}
+
+
+def grpc(world, pair, shape, n):
+    connections, streams = SHAPES[shape]
+    before = pair.cpu_ns()
+    said = subprocess.run(
+        ["h2load", "-t", "1", "-n", str(n), "-c", str(connections), "-m",
+         str(streams), "-d", world.path("body"), "-H",
+         "content-type: application/grpc", "-H", "te: trailers",
+         f"http://{pair.contender.target(world, True)}/call"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False, timeout=120).stdout
+
+    rate = re.search(r"finished in .*?, ([\d.]+) req/s", said)
+    done = re.search(r"^status codes: (\d+) 2xx", said, re.M)
+
+    if not rate or not done:
+        raise Failed(f"h2load: {said[-300:].strip()}")
+
+    return {"cpu_us": cpu_us(pair, n, before), "rps": float(rate[1]),
+            "errors": n - int(done[1])}
 
 
 def machine():

@@ -48,6 +48,16 @@ def rounds_of(result, key, side=None):
     return [r[key] if side is None else r[key][side] for r in rounds]
 
 
+def grpc_of(result, shape):
+    turns = (result.get("grpc") or {}).get(shape)
+    if not turns:
+        return cell(None)
+    us = [min(turn["cpu_us"].get(side, 0) for turn in turns)
+          for side in SIDES]
+    errors = sum(turn["errors"] for turn in turns)
+    return f"{us[0]:.1f} + {us[1]:.1f}; {errors}"
+
+
 def rows():
     """(what, unit, result -> text)"""
     table = []
@@ -82,8 +92,9 @@ def rows():
     both("one more in flight", "KB", pair_of)
 
     for shape in "1x1", "16x1", "4x16":
-        table.append((f"gRPC {shape}", "us CPU, errors",
-                      lambda r: cell(None)))
+        table.append((f"gRPC {shape}, connections x streams",
+                      "us CPU out + in, least; errors",
+                      lambda r, shape=shape: grpc_of(r, shape)))
 
     return table
 

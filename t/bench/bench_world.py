@@ -2,7 +2,8 @@
 The machine that the bench runs on: a network namespace with addresses and
 redirect rules, certificates, processes, and what the kernel says of them.
 
-Contender N is a service at 10.96.0.N:80 with one pod, 10.244.0.N.  Who
+Contender N is a service at 10.96.0.N with one pod, 10.244.0.N: HTTP/1 has
+port 80 and the pod's 8080, HTTP/2 81 and 8081.  Who
 connects to the service is redirected to the outbound sidecar, which runs as
 uid 2102; what that one sends to the pod is redirected to the inbound sidecar,
 uid 2103; what that one sends there reaches the application.  So all
@@ -24,6 +25,7 @@ import time
 OUT_UID = 2102
 IN_UID = 2103
 APP_PORT = 8080
+H2_PORT = 8081                            # the same application in HTTP/2
 CONTENDERS = 32
 
 ROOT = os.environ.get("MESH_ROOT") or os.path.dirname(os.path.dirname(
@@ -186,6 +188,21 @@ class World:
                                       f"0.0.0.0:{APP_PORT}"])
         self.wait_port("127.0.0.1", APP_PORT, self.app)
 
+        if shutil.which("nghttpd"):
+            self.http2_app()
+
+    def http2_app(self):
+        """1 KB with trailers, when all of the request is there."""
+        os.makedirs(self.path("www"))
+        with open(self.path("www", "call"), "w", encoding="ascii") as out:
+            out.write("x" * 1024)
+        with open(self.path("body"), "w", encoding="ascii") as out:
+            out.write("y" * 100)
+        child = self.spawn("nghttpd", [
+            "nghttpd", "--no-tls", "-n", "1", "-d", self.path("www"),
+            "--trailer", "grpc-status: 0", str(H2_PORT)])
+        self.wait_port("127.0.0.1", H2_PORT, child)
+
     def path(self, *parts):
         return os.path.join(self.dir, *parts)
 
@@ -205,10 +222,11 @@ class World:
         for n in range(1, CONTENDERS):
             out, _ = self.ports(n, "out")
             _, inbound = self.ports(n, "in")
-            rules.append(f"ip daddr {self.service(n)} tcp dport 80 "
+            rules.append(f"ip daddr {self.service(n)} tcp dport 80-81 "
                          f"redirect to :{out}")
             rules.append(f"meta skuid {OUT_UID} ip daddr {self.pod(n)} "
-                         f"tcp dport {APP_PORT} redirect to :{inbound}")
+                         f"tcp dport {APP_PORT}-{H2_PORT} "
+                         f"redirect to :{inbound}")
 
         run("nft", "-f", "-", data=(
             "table ip bench {\nchain output {\ntype nat hook output priority "
