@@ -9,8 +9,9 @@ fields, "body=SIZE" for a body, "cancel" to break the request off when its
 response has begun, "again" to use the connection of the line before,
 "trailers" to send some.  A name that begins with ":" replaces the one that
 would be sent; "long=SIZE" is a field of that many bytes; "tls=FILES" makes
-it mesh TLS with FILES.pem and FILES.key.  What came is printed as JSON:
-status, headers (a list of pairs, as they came), body, trailers, interim (a list of statuses), reset (an error code), goaway.
+it mesh TLS with FILES.pem and FILES.key. What came is printed as JSON: status,
+headers (a list of pairs, as they came), body, trailers, interim (a list of
+statuses), reset (an error code), goaway.
 """
 
 import json
