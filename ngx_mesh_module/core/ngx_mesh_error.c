@@ -185,6 +185,26 @@ ngx_mesh_error_reset(ngx_uint_t code)
 }
 
 
+/*
+ * 499 is nginx's for a client that did not wait: nobody was served.  Of gRPC
+ * those count that tell of the server, not of the request (as in Linkerd).
+ */
+
+ngx_uint_t
+ngx_mesh_error_failure(ngx_uint_t status, ngx_int_t grpc)
+{
+    static const uint32_t  failures = (1 << NGX_MESH_GRPC_UNKNOWN)
+                                      |(1 << NGX_MESH_GRPC_DEADLINE_EXCEEDED)
+                                      |(1 << NGX_MESH_GRPC_PERMISSION_DENIED)
+                                      |(1 << NGX_MESH_GRPC_INTERNAL)
+                                      |(1 << NGX_MESH_GRPC_UNAVAILABLE)
+                                      |(1 << NGX_MESH_GRPC_DATA_LOSS);
+
+    return status == 0 || status == 499 || status >= 500
+           || (grpc >= 0 && (failures & ((uint32_t) 1 << grpc)));
+}
+
+
 ngx_uint_t
 ngx_mesh_error_number(const ngx_mesh_error_t *e)
 {

@@ -49,6 +49,9 @@ const ngx_mesh_error_t *ngx_mesh_error_status(ngx_uint_t status);
 /* for an endpoint's reset with an error code of HTTP/2 (RFC 9113, 7) */
 const ngx_mesh_error_t *ngx_mesh_error_reset(ngx_uint_t code);
 
+/* is an answer with this status, and of gRPC (-1: none), a failure? */
+ngx_uint_t ngx_mesh_error_failure(ngx_uint_t status, ngx_int_t grpc);
+
 /* the place of e in the table, and e at a place; NULL: there is none */
 ngx_uint_t ngx_mesh_error_number(const ngx_mesh_error_t *e);
 const ngx_mesh_error_t *ngx_mesh_error_at(ngx_uint_t number);

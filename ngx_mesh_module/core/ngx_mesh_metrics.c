@@ -330,6 +330,14 @@ ngx_mesh_metrics_response(ngx_mesh_flow_t *flow, ngx_uint_t status,
                         ngx_mesh_error_number(ngx_mesh_error(flow->reason)));
     }
 
+    /* one word for one set of labels, in which BROKEN is a failure */
+
+    if (ngx_mesh_error_failure(status & NGX_MESH_RESPONSE_STATUS,
+                               ngx_mesh_response_grpc(status)))
+    {
+        status &= ~NGX_MESH_RESPONSE_BROKEN;
+    }
+
     series = ngx_mesh_metrics_child(zone, NGX_MESH_SERIES_RESPONSE,
                                     flow->series, status);
     if (series == NULL) {

@@ -72,7 +72,6 @@ static void ngx_mesh_prom_labels(ngx_mesh_prom_t *out,
     ngx_mesh_series_t *series, const char *le);
 static void ngx_mesh_prom_code(ngx_mesh_prom_t *out,
     ngx_mesh_series_t *series);
-static ngx_uint_t ngx_mesh_prom_failure(uint32_t word);
 static void ngx_mesh_prom_errno(ngx_mesh_prom_t *out, uint32_t err);
 static void ngx_mesh_prom_value(ngx_mesh_prom_t *out, uint64_t n);
 static void ngx_mesh_prom_number(ngx_mesh_prom_t *out, uint64_t n);
@@ -498,11 +497,12 @@ ngx_mesh_prom_code(ngx_mesh_prom_t *out, ngx_mesh_series_t *series)
         ngx_mesh_prom_str(out, "\"");
     }
 
-    ngx_mesh_prom_str(out, ngx_mesh_prom_failure(series->code)
+    grpc = ngx_mesh_response_grpc(series->code);
+
+    ngx_mesh_prom_str(out, (series->code & NGX_MESH_RESPONSE_BROKEN)
+                           || ngx_mesh_error_failure(status, grpc)
                            ? ",classification=\"failure\""
                            : ",classification=\"success\"");
-
-    grpc = ngx_mesh_response_grpc(series->code);
 
     if (grpc >= 0) {
         ngx_mesh_prom_str(out, ",grpc_status=\"");
@@ -517,33 +517,6 @@ ngx_mesh_prom_code(ngx_mesh_prom_t *out, ngx_mesh_series_t *series)
         ngx_mesh_prom_str(out, e->code);
         ngx_mesh_prom_str(out, "\"");
     }
-}
-
-
-/*
- * 499 is nginx's for a client that did not wait: nobody was served.  Of gRPC
- * those count that tell of the server, not of the request (as in Linkerd).
- */
-
-static ngx_uint_t
-ngx_mesh_prom_failure(uint32_t word)
-{
-    int       grpc;
-    uint32_t  status;
-
-    static const uint32_t  failures = (1 << NGX_MESH_GRPC_UNKNOWN)
-                                      |(1 << NGX_MESH_GRPC_DEADLINE_EXCEEDED)
-                                      |(1 << NGX_MESH_GRPC_PERMISSION_DENIED)
-                                      |(1 << NGX_MESH_GRPC_INTERNAL)
-                                      |(1 << NGX_MESH_GRPC_UNAVAILABLE)
-                                      |(1 << NGX_MESH_GRPC_DATA_LOSS);
-
-    grpc = ngx_mesh_response_grpc(word);
-    status = word & NGX_MESH_RESPONSE_STATUS;
-
-    return status == 0 || status == 499 || status >= 500
-           || (word & NGX_MESH_RESPONSE_BROKEN)
-           || (grpc >= 0 && (failures & ((uint32_t) 1 << grpc)));
 }
 
 

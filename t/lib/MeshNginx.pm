@@ -755,7 +755,9 @@ sub metrics {
     my %value;
 
     for (split /\n/, $self->get($self->{admin}, '/metrics')->{body}) {
-        $value{$1} = $2 if /^([^#].*) (\S+)$/;
+        next if !/^([^#].*) (\S+)$/;
+        die "told twice: $1\n" if exists $value{$1};
+        $value{$1} = $2;
     }
 
     return \%value;

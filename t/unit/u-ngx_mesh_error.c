@@ -62,6 +62,20 @@ resets_have_a_code(void)
 
 
 static void
+failures_are_of_the_server(void)
+{
+    UNIT_EQ(ngx_mesh_error_failure(200, -1), 0);
+    UNIT_EQ(ngx_mesh_error_failure(404, -1), 0);
+    UNIT_EQ(ngx_mesh_error_failure(499, -1), 1);
+    UNIT_EQ(ngx_mesh_error_failure(503, -1), 1);
+    UNIT_EQ(ngx_mesh_error_failure(0, -1), 1);
+    UNIT_EQ(ngx_mesh_error_failure(200, NGX_MESH_GRPC_OK), 0);
+    UNIT_EQ(ngx_mesh_error_failure(200, NGX_MESH_GRPC_CANCELLED), 0);
+    UNIT_EQ(ngx_mesh_error_failure(200, NGX_MESH_GRPC_UNAVAILABLE), 1);
+}
+
+
+static void
 codes_are_unique_and_numbered(void)
 {
     ngx_uint_t               n;
@@ -90,6 +104,7 @@ UNIT_TESTS = {
     UNIT(unknown_code_is_our_own_fault),
     UNIT(statuses_have_a_code),
     UNIT(resets_have_a_code),
+    UNIT(failures_are_of_the_server),
     UNIT(codes_are_unique_and_numbered),
     UNIT_END
 };

@@ -265,6 +265,35 @@ latency_goes_into_its_bucket(void)
 }
 
 
+/* equal labels are one series */
+
+static void
+a_failure_is_not_broken_twice(void)
+{
+    ngx_uint_t  used;
+
+    flow_new(NGX_MESH_OUTBOUND);
+
+    ngx_mesh_metrics_response(&flow, 503, 1000000);
+    used = ZONE->series_used;
+    ngx_mesh_metrics_response(&flow, 503 | NGX_MESH_RESPONSE_BROKEN, 1000000);
+    UNIT_EQ(ZONE->series_used, used);
+
+    ngx_mesh_metrics_response(&flow, 200 | NGX_MESH_RESPONSE_GRPC(14),
+                              1000000);
+    used = ZONE->series_used;
+    ngx_mesh_metrics_response(&flow, 200 | NGX_MESH_RESPONSE_GRPC(14)
+                                     | NGX_MESH_RESPONSE_BROKEN, 1000000);
+    UNIT_EQ(ZONE->series_used, used);
+
+    ngx_mesh_metrics_response(&flow, 200 | NGX_MESH_RESPONSE_GRPC(5),
+                              1000000);
+    ngx_mesh_metrics_response(&flow, 200 | NGX_MESH_RESPONSE_GRPC(5)
+                                     | NGX_MESH_RESPONSE_BROKEN, 1000000);
+    UNIT_EQ(ZONE->series_used, used + 2);
+}
+
+
 /* a clock that was never read, or one that goes backwards */
 
 static void
@@ -508,6 +537,7 @@ UNIT_TESTS = {
     UNIT(request_is_counted_once),
     UNIT(response_counts_its_request),
     UNIT(latency_goes_into_its_bucket),
+    UNIT(a_failure_is_not_broken_twice),
     UNIT(no_start_is_no_latency),
     UNIT(inbound_request_names_its_client),
     UNIT(inbound_connection_waits_for_its_identity),
