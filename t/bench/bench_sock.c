@@ -60,6 +60,7 @@ bench_tls_new(const bench_tls_t *tls, int server)
     SSL_CTX_set_num_tickets(ctx, 0);
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS
+                          |SSL_MODE_NO_AUTO_CHAIN
                           |SSL_MODE_ENABLE_PARTIAL_WRITE
                           |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 
