@@ -275,7 +275,7 @@ for my $way (qw(plain meshed inbound)) {
 
         is("$r->{status} $r->{body} $trailer{'grpc-status'}"
            . " $trailer{'mesh-error'}", "200 part $status $code",
-           "$way: $path") or diag explain $r;
+           "$way: $path: gRPC is told why") or diag explain $r;
     }
 }
 
